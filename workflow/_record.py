@@ -1,0 +1,172 @@
+"""The stored values: a run's record, and the questions asked about records.
+
+A `Record` is the truth about one run at one version. It knows neither the object's type nor the status enum, so that
+any store can hold it. Values here are frozen: a change is a new value.
+"""
+
+from datetime import datetime
+from enum import Enum
+
+import msgspec
+
+from ._runstate import RunState
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """What people and tools want to know about a record beside its state.
+
+    Attributes:
+        run_state_reason: why the run was paused, cancelled or erased; empty when resumed.
+        status_description: the status as text, for readers that do not have the enum.
+        trace_origin: where in the caller's code the run was triggered, at most 4,096 characters.
+        trace_context: propagation headers (W3C trace context) of the span that triggered the run.
+    """
+
+    run_state_reason: str = ""
+    status_description: str = ""
+    trace_origin: str = ""
+    trace_context: dict[str, str] = {}
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One committed version of one run.
+
+    Attributes:
+        workflow_name: the workflow that owns the run.
+        foreign_id: the business key; one live run per workflow and foreign ID.
+        run_id: identifies the run; the shard of a run is computed from it.
+        run_state: where the run is in its life.
+        status: the user's status, as an integer.
+        object: the user's object, encoded.
+        version: 1, 2, 3 … without gaps; every version has one history row and one outbox event.
+        created_at: when version 1 was made, by the engine's clock.
+        updated_at: when this version was made, by the engine's clock.
+        visit: the version that entered the present status; timers belong to a visit.
+        entered_at: when that version was made.
+        step_version: the version at which the present step began: a move, callback, timeout or save-and-repeat
+            begins one, a failure, pause or resume does not. The idempotency key is run ID and this version.
+        attempt: how often the present step has been tried, counting this time; starts at 1.
+        last_error: text and trace of the last failed attempt of this step, at most 8 KiB; empty when there is none.
+        attempt_id: names the attempt that wrote this version, so that a write with unknown outcome can be sent again.
+        auto_paused: the engine paused the run after repeated errors; only such pauses are resumed by themselves.
+        skipped: the handler looked at this version and skipped it; cleared by the store with every new version.
+        armed: the timers of this visit exist; kept by the store within a visit, cleared when a new visit begins.
+        started_by: the process that marked the start of an attempt at this version; empty when none did. Cleared by
+            the store with every new version.
+        swept_at: when the sweeper last emitted this version again; cleared by the store with every new version.
+        meta: what people and tools want to know beside.
+    """
+
+    workflow_name: str
+    foreign_id: str
+    run_id: str
+    run_state: RunState
+    status: int
+    object: bytes
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    visit: int
+    entered_at: datetime
+    step_version: int
+    attempt: int = 1
+    last_error: str = ""
+    attempt_id: str = ""
+    auto_paused: bool = False
+    skipped: bool = False
+    armed: bool = False
+    started_by: str = ""
+    swept_at: datetime | None = None
+    meta: Meta = Meta()
+
+
+class Order(Enum):
+    """The order of creation in which records are listed."""
+
+    ASCENDING = "asc"
+    DESCENDING = "desc"
+
+
+DEFAULT_LIMIT = 25
+"""How many records a listing returns when its limit is not given (R-RSTORE-4)."""
+
+
+class RecordQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which records to list; conditions are joined by AND, the values of one condition by OR.
+
+    Attributes:
+        workflow_name: only this workflow; None for all.
+        foreign_ids, statuses, run_states: only these; empty for all.
+        created_after, created_before: strictly after, strictly before.
+        order: by creation, as the store numbered it.
+        offset: how many of the filtered, ordered records to leave out.
+        limit: at most so many; at least 1.
+    """
+
+    workflow_name: str | None = None
+    foreign_ids: tuple[str, ...] = ()
+    statuses: tuple[int, ...] = ()
+    run_states: tuple[RunState, ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    order: Order = Order.ASCENDING
+    offset: int = 0
+    limit: int = DEFAULT_LIMIT
+
+
+class StalledQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs owe work although nothing seems to be coming for them.
+
+    A record is stalled if it moved last (`updated_at`) before `moved_before`, was not swept or was swept at least as
+    long ago as it had waited then (`now - swept_at >= swept_at - updated_at`), and one of these holds:
+
+    - it is initiated or running, its status is in `step_statuses`, and this version is not skipped;
+    - it is initiated or running, its status is in `timer_statuses`, and the timers of this visit are not armed;
+    - `deletions` is set and it is RequestedDataDeleted.
+    """
+
+    workflow_name: str
+    step_statuses: tuple[int, ...] = ()
+    timer_statuses: tuple[int, ...] = ()
+    deletions: bool = False
+    moved_before: datetime
+    now: datetime
+    limit: int = 100
+
+
+class TimeoutRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One timer of one visit of a status.
+
+    Attributes:
+        id: run ID, visit and timer number; creating the same timer twice is one timer.
+        visit: the record's visit for which it was armed; in another visit it is void.
+        timer: which timer of the status, counted from 0 in the order of declaration.
+        expire_at: when it is due by the declaration.
+        due_at: when it is looked at next: `expire_at`, or later after a failure, a claim or a pause.
+        completed: it has fired (or was skipped); kept until the run leaves the visit.
+        attempt: which try of its function comes next; starts at 1.
+        last_error: text of the last failure.
+        claims: how often it was claimed; above 1, its result may already be in the run's history.
+    """
+
+    id: str
+    workflow_name: str
+    foreign_id: str
+    run_id: str
+    status: int
+    visit: int
+    timer: int
+    expire_at: datetime
+    due_at: datetime
+    created_at: datetime
+    completed: bool = False
+    attempt: int = 1
+    last_error: str = ""
+    claims: int = 0
+
+
+class TimeoutPage(msgspec.Struct, frozen=True):
+    """Timers that are due now, and when the next one will be (None: none waits)."""
+
+    timeouts: tuple[TimeoutRecord, ...] = ()
+    next_due: datetime | None = None
