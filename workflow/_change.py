@@ -89,6 +89,7 @@ class Verdict(Enum):
     ALREADY_APPLIED = "already applied"
     CONFLICT = "conflict"
     IN_PROGRESS = "in progress"
+    BUSY = "busy"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -97,7 +98,7 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         verdict: APPLIED; ALREADY_APPLIED: that version of the history was written by this very attempt (also when
             later versions exist); CONFLICT: the record is not at the expected version; IN_PROGRESS: another live run
-            holds the foreign ID.
+            holds the foreign ID; BUSY: not judged and not written, because somebody else's transaction holds the row.
         record: the present record of a CONFLICT (None if there is no such run), the live run of an IN_PROGRESS.
     """
 
@@ -112,3 +113,4 @@ class Outcome(msgspec.Struct, frozen=True):
 
 APPLIED = Outcome(Verdict.APPLIED)
 ALREADY_APPLIED = Outcome(Verdict.ALREADY_APPLIED)
+BUSY = Outcome(Verdict.BUSY)

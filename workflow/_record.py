@@ -41,6 +41,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         version: 1, 2, 3 … without gaps; every version has one history row and one outbox event.
         created_at: when version 1 was made, by the engine's clock.
         updated_at: when this version was made, by the engine's clock.
+        due_at: when this version may be handled: `updated_at`, or later after a failure (back-off), for a start in
+            the future and for a consume lag.
         visit: the version that entered the present status; timers belong to a visit.
         entered_at: when that version was made.
         step_version: the version at which the present step began: a move, callback, timeout or save-and-repeat
@@ -66,6 +68,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
+    due_at: datetime
     visit: int
     entered_at: datetime
     step_version: int
@@ -117,8 +120,8 @@ class RecordQuery(msgspec.Struct, frozen=True, kw_only=True):
 class StalledQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs owe work although nothing seems to be coming for them.
 
-    A record is stalled if it moved last (`updated_at`) before `moved_before`, was not swept or was swept at least as
-    long ago as it had waited then (`now - swept_at >= swept_at - updated_at`), and one of these holds:
+    A record is stalled if it was due (`due_at`) before `due_before`, was not swept or was swept at least as long ago
+    as it had waited then (`now - swept_at >= swept_at - due_at`), and one of these holds:
 
     - it is initiated or running, its status is in `step_statuses`, and this version is not skipped;
     - it is initiated or running, its status is in `timer_statuses`, and the timers of this visit are not armed;
@@ -129,7 +132,7 @@ class StalledQuery(msgspec.Struct, frozen=True, kw_only=True):
     step_statuses: tuple[int, ...] = ()
     timer_statuses: tuple[int, ...] = ()
     deletions: bool = False
-    moved_before: datetime
+    due_before: datetime
     now: datetime
     limit: int = 100
 

@@ -67,8 +67,8 @@ class RecordStore(Protocol):
           holds the foreign ID: IN_PROGRESS. The store itself enforces one live run (initiated, running, paused) per
           workflow and foreign ID, against any number of processes.
         - The events of one run keep the order of its versions in the outbox.
-        - Never waits for a row held by somebody else's transaction longer than a short lock timeout: the changes
-          that could not be judged raise `Unavailable` (the others too: the caller sends them apart).
+        - Never waits for a row held by somebody else's transaction: that change alone is answered BUSY, unwritten,
+          and the caller sends it again later. (A single change on its own may wait, up to a short lock timeout.)
 
         Raises:
             Unavailable, OutcomeUnknown: for the batch as a whole.
@@ -122,7 +122,7 @@ class RecordStore(Protocol):
 
     @abstractmethod
     async def list_stalled(self, query: StalledQuery) -> Sequence[Record]:
-        """Runs that owe work, the one that moved longest ago first; see `StalledQuery`. Served by an index."""
+        """Runs that owe work, the one due longest ago (`due_at`) first; see `StalledQuery`. Served by an index."""
 
     @abstractmethod
     async def list_auto_paused(self, workflow_name: str, *, paused_before: datetime, limit: int) -> Sequence[Record]:
