@@ -125,12 +125,14 @@ class StalledQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     - it is initiated or running, its status is in `step_statuses`, and this version is not skipped;
     - it is initiated or running, its status is in `timer_statuses`, and the timers of this visit are not armed;
+    - it is initiated or running, `known_statuses` is not empty, and its status is none of them;
     - `deletions` is set and it is RequestedDataDeleted.
     """
 
     workflow_name: str
     step_statuses: tuple[int, ...] = ()
     timer_statuses: tuple[int, ...] = ()
+    known_statuses: tuple[int, ...] = ()
     deletions: bool = False
     due_before: datetime
     now: datetime
