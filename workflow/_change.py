@@ -13,6 +13,7 @@ import msgspec
 
 from ._event import Event
 from ._record import Record
+from ._runstate import RunState
 
 OnCommit: TypeAlias = Callable[..., Any]
 """A user's function that writes business rows in the transaction that moves the run."""
@@ -31,6 +32,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
         erase: erase object, error and reason texts from all earlier history rows, and the bytes of this run's dead
             letters, in the same transaction.
         on_commit: functions to call with the transaction's connection, after the compare-and-swap.
+        previous: the run state of the version before, for the metrics.
     """
 
     record: Record
@@ -39,6 +41,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     keep_object: bool = True
     erase: bool = False
     on_commit: tuple[OnCommit, ...] = ()
+    previous: RunState = RunState.UNKNOWN
 
     @property
     def run_id(self) -> str:
