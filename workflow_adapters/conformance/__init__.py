@@ -7,7 +7,21 @@ into a test runner of their own (`docs/writing_an_adapter.md` shows both).
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from . import connectors, cursors, events, listing, marks, outbox, races, records, roles, sweeps, timeouts, transactions
+from . import (
+    connectors,
+    cursors,
+    events,
+    listing,
+    marks,
+    outages,
+    outbox,
+    races,
+    records,
+    roles,
+    sweeps,
+    timeouts,
+    transactions,
+)
 from ._kit import CASE_LIMIT, Capability, Case, Factory, Subject, opened, registered, run
 
 __all__ = [
@@ -24,7 +38,21 @@ __all__ = [
     "run",
 ]
 
-MODULES = (records, races, marks, listing, sweeps, transactions, outbox, events, cursors, roles, timeouts, connectors)
+MODULES = (
+    records,
+    races,
+    marks,
+    listing,
+    sweeps,
+    transactions,
+    outbox,
+    events,
+    cursors,
+    roles,
+    timeouts,
+    connectors,
+    outages,
+)
 """Where the cases are, in the order in which to read them."""
 
 CASES: tuple[Case, ...] = tuple(

@@ -28,6 +28,7 @@ class Capability(Enum):
     SECOND_INSTANCE = "a second instance works on the same storage, as another process would"
     REOPENING = "what was acknowledged is still there after every instance was closed"
     CRASHING = "the factory can end an instance without letting it release anything"
+    UNREACHABLE = "the factory can cut an open instance off from its storage, and mend it"
     SPOILED_OUTBOX = "the factory can make a stored outbox row undecodable"
     ON_COMMIT = "functions of the user run inside the transaction that moves the run"
     JOINED_TRANSACTIONS = "changes can be written in a transaction of the user's"
@@ -43,10 +44,13 @@ class Factory(ABC):
         lacks: the capabilities missing, each with the reason that a reader of the report should see. Every other
             capability is had, and its hook below must be overridden.
         lease_time: after which a holder that died is replaced; the factory opens its backends with this time.
+        breakable: set before the first instance is opened when `crash`, `cut` or `mend` will be called, for factories
+            that arrange for it at a price.
     """
 
     lacks: Mapping[Capability, str] = MappingProxyType({})
     lease_time: timedelta = timedelta(seconds=3)
+    breakable: bool = False
 
     @abstractmethod
     def backend(self) -> Backend:
@@ -56,7 +60,18 @@ class Factory(ABC):
         """Remove the storage; called once, after every backend was closed."""
 
     async def crash(self, backend: Backend) -> None:
-        """CRASHING: stop this open backend at once, as kill -9 would: nothing is released, flushed or announced."""
+        """CRASHING: end this open backend as kill -9 would: nothing is released, flushed or announced any more.
+
+        The case does not close it, so its tasks, threads and connections must be gone after this call.
+        """
+        raise NotImplementedError
+
+    async def cut(self, backend: Backend) -> None:
+        """UNREACHABLE: break every connection of this open backend, and refuse new ones until it is mended."""
+        raise NotImplementedError
+
+    async def mend(self, backend: Backend) -> None:
+        """UNREACHABLE: let it reach its storage again."""
         raise NotImplementedError
 
     async def spoil_outbox(self, backend: Backend, outbox_id: str) -> bytes:
@@ -233,6 +248,7 @@ async def run(case: Case, factory: Factory) -> None:
     Raises:
         AssertionError: the sentence is not true of this backend.
     """
+    factory.breakable = bool(case.needs & {Capability.CRASHING, Capability.UNREACHABLE})
     try:
         async with asyncio.timeout(CASE_LIMIT.total_seconds()), opened(factory) as subject:
             await case.function(subject)

@@ -1,0 +1,1 @@
+"""What the conformance kit needs to know about each backend of the table, one file a backend."""

@@ -1,0 +1,116 @@
+"""Postgres: a schema of its own for each test; outages and crashes by a gate between backend and server."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from types import MappingProxyType
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from tests.gate import Gate, ended
+from workflow._change import OnCommit
+from workflow.protocols import Backend
+from workflow_adapters.conformance import Capability, Factory
+from workflow_adapters.postgres import PostgresBackend
+
+
+class _GatedBackend(PostgresBackend):
+    """A backend that reaches its server through a gate."""
+
+    def __init__(self, dsn: str, gate: Gate, *, schema: str) -> None:
+        super().__init__(dsn, schema=schema)
+        self.gate = gate
+
+    def parts(self) -> Sequence[object]:
+        return (self.gate, *super().parts())
+
+
+class PostgresFactory(Factory):
+    lacks = MappingProxyType(
+        {
+            Capability.REFUSED_EVENTS: "its stream takes every event that can be encoded",
+            Capability.CONNECTOR: "it brings no connector source",
+        }
+    )
+    lease_time = timedelta(seconds=3)
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._schema = f"test_{uuid.uuid4().hex[:12]}"
+        self._rows_made = False
+        self._making = asyncio.Lock()
+
+    def backend(self) -> Backend:
+        if not self.breakable:
+            return PostgresBackend(self._dsn, schema=self._schema)
+        address = urlsplit(self._dsn)
+        gate = Gate(address.hostname or "127.0.0.1", address.port or 5432)
+        user = f"{address.netloc.rpartition('@')[0]}@" if "@" in address.netloc else ""
+        through = urlunsplit(address._replace(netloc=f"{user}127.0.0.1:{gate.port}"))
+        return _GatedBackend(through, gate, schema=self._schema)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        connection = await asyncpg.connect(self._dsn)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def close(self) -> None:
+        async with self._connection() as connection:
+            await connection.execute(f'drop schema if exists "{self._schema}" cascade')
+
+    async def crash(self, backend: Backend) -> None:
+        assert isinstance(backend, _GatedBackend)
+        backend.gate.cut()
+        # whatever it wants to release, flush or announce does not reach the server any more
+        await ended(lambda: backend.__aexit__(None, None, None))
+
+    async def cut(self, backend: Backend) -> None:
+        assert isinstance(backend, _GatedBackend)
+        backend.gate.cut()
+
+    async def mend(self, backend: Backend) -> None:
+        assert isinstance(backend, _GatedBackend)
+        backend.gate.mend()
+
+    async def spoil_outbox(self, backend: Backend, outbox_id: str) -> bytes:
+        async with self._connection() as connection:
+            await connection.execute(
+                f'update "{self._schema}".outbox set event = $2 where id = $1', int(outbox_id), b"\x00 spoiled"
+            )
+        return b"\x00 spoiled"
+
+    async def _make_rows(self) -> None:
+        async with self._making:
+            if not self._rows_made:
+                async with self._connection() as connection:
+                    await connection.execute(f'create table "{self._schema}".business (value text)')
+                self._rows_made = True
+
+    def business_write(self, value: str) -> OnCommit:
+        async def write(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+            await self._make_rows()
+            await connection.execute(f'insert into "{self._schema}".business values ($1)', value)
+
+        return write
+
+    async def business_rows(self) -> Sequence[str]:
+        await self._make_rows()
+        async with self._connection() as connection:
+            return [row[0] for row in await connection.fetch(f'select value from "{self._schema}".business')]
+
+    @asynccontextmanager
+    async def transaction(self, backend: Backend) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+        assert isinstance(backend, PostgresBackend)
+        await self._make_rows()
+        async with self._connection() as connection, connection.transaction(), backend.joined(connection):
+
+            async def write(value: str) -> None:
+                await connection.execute(f'insert into "{self._schema}".business values ($1)', value)
+
+            yield write
