@@ -48,9 +48,7 @@ class RunState(IntEnum):
 LIVE = frozenset({RunState.INITIATED, RunState.RUNNING, RunState.PAUSED})
 RUNNABLE = frozenset({RunState.INITIATED, RunState.RUNNING})
 
-_FINISHED = frozenset(
-    {RunState.CANCELLED, RunState.COMPLETED, RunState.DATA_DELETED, RunState.REQUESTED_DATA_DELETED}
-)
+_FINISHED = frozenset({RunState.CANCELLED, RunState.COMPLETED, RunState.DATA_DELETED, RunState.REQUESTED_DATA_DELETED})
 _STOPPED = frozenset({RunState.PAUSED, RunState.CANCELLED, RunState.DATA_DELETED, RunState.REQUESTED_DATA_DELETED})
 
 TRANSITIONS = MappingProxyType(

@@ -129,7 +129,9 @@ class NotWaiting(WorkflowError):
         run_state: a paused or finished run takes no callbacks.
     """
 
-    def __init__(self, workflow_name: str, foreign_id: str, run_id: str, *, status: Any, wanted: Any, run_state: RunState):
+    def __init__(
+        self, workflow_name: str, foreign_id: str, run_id: str, *, status: Any, wanted: Any, run_state: RunState
+    ):
         super().__init__(
             f"workflow {workflow_name!r}: run {run_id!r} of {foreign_id!r} does not wait for a callback on "
             f"{wanted!r}: it is {run_state} at {status!r}"

@@ -1,0 +1,232 @@
+"""Declaring a workflow: which function consumes which status, and where it may lead.
+
+A declaration is never refused half way: every problem is collected, and `build` reports them all in one `BuildError`.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
+
+from prometheus_client import CollectorRegistry
+
+from ._check import Declarations, check
+from ._decision import Decision
+from ._engine import Engine, Settings
+from ._entropy import Entropy
+from ._event import ConnectorEvent
+from ._handlers import Handler, ScheduleDeclaration
+from ._run import ObjectT, Run, StatusT
+from ._runstate import RunState
+from ._workflow import Workflow
+from .options import Options, OutboxOptions
+from .protocols import Backend, Clock, Codec, ConnectorSource
+
+PayloadT = TypeVar("PayloadT")
+AsyncT = TypeVar("AsyncT")
+SyncT = TypeVar("SyncT")
+T = TypeVar("T")
+
+MaybeAsync: TypeAlias = Awaitable[T] | T
+Next: TypeAlias = StatusT | Decision
+To: TypeAlias = StatusT | Iterable[StatusT] | None
+Timer: TypeAlias = timedelta | datetime | Callable[[Run[ObjectT, StatusT], datetime], MaybeAsync[datetime | None]]
+Filter: TypeAlias = Callable[[], MaybeAsync[bool]]
+
+
+class Decorator(Protocol[AsyncT, SyncT]):
+    """Registers a handler and gives it back as it was; `async def` and plain `def` keep their kind."""
+
+    @overload
+    def __call__(self, fn: AsyncT, /) -> AsyncT: ...
+    @overload
+    def __call__(self, fn: SyncT, /) -> SyncT: ...
+
+
+class CallbackDecorator(Protocol[ObjectT, StatusT]):
+    """Registers a callback and gives it back as it was; its payload may be of any type."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[[Run[ObjectT, StatusT], PayloadT], Awaitable[Next[StatusT]]], /
+    ) -> Callable[[Run[ObjectT, StatusT], PayloadT], Awaitable[Next[StatusT]]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[Run[ObjectT, StatusT], PayloadT], Next[StatusT]], /
+    ) -> Callable[[Run[ObjectT, StatusT], PayloadT], Next[StatusT]]: ...
+
+
+StepDecorator: TypeAlias = Decorator[
+    Callable[[Run[ObjectT, StatusT]], Awaitable[Next[StatusT]]], Callable[[Run[ObjectT, StatusT]], Next[StatusT]]
+]
+TimeoutDecorator: TypeAlias = Decorator[
+    Callable[[Run[ObjectT, StatusT], datetime], Awaitable[Next[StatusT]]],
+    Callable[[Run[ObjectT, StatusT], datetime], Next[StatusT]],
+]
+ConnectorDecorator: TypeAlias = Decorator[
+    Callable[[Workflow[ObjectT, StatusT], ConnectorEvent], Awaitable[None]],
+    Callable[[Workflow[ObjectT, StatusT], ConnectorEvent], None],
+]
+HookDecorator: TypeAlias = Decorator[
+    Callable[[Run[ObjectT, StatusT]], Awaitable[None]], Callable[[Run[ObjectT, StatusT]], None]
+]
+
+
+class Builder(Generic[ObjectT, StatusT]):
+    """Collects the declaration of one workflow.
+
+    Args:
+        name: names the workflow in stores, topics and roles; renaming it makes another workflow.
+        object_type: the class of the user's object: msgspec.Struct, dataclass, attrs, TypedDict, pydantic, builtin.
+        status_type: the enum of statuses.
+    """
+
+    def __init__(self, name: str, object_type: type[ObjectT], status_type: type[StatusT]) -> None:
+        self._declared: Declarations[ObjectT, StatusT] = Declarations(name, object_type, status_type)
+
+    def step(
+        self, from_status: StatusT, *, to: To[StatusT] = None, options: Options | None = None
+    ) -> StepDecorator[ObjectT, StatusT]:
+        """Declare the function that consumes runs in `from_status`.
+
+        `to` is the status, or the statuses, it may return; left out, they are read from the `Literal[...]` in its
+        return annotation. One step consumes a status.
+        """
+        decorator: Any = _decorator(lambda fn: self._declared.step(from_status, fn, to, options or Options()))
+        return decorator
+
+    def callback(self, from_status: StatusT, *, to: To[StatusT] = None) -> CallbackDecorator[ObjectT, StatusT]:
+        """Declare a function that `Workflow.callback` calls for a run in `from_status`, with the caller's payload.
+
+        The annotation of its second parameter says what the payload is decoded to; `bytes` is given as it came.
+        Several callbacks on one status run in the order of declaration, until one moves the run.
+        """
+        decorator: Any = _decorator(lambda fn: self._declared.callback(from_status, fn, to))
+        return decorator
+
+    def timeout(
+        self,
+        from_status: StatusT,
+        timer: Timer[ObjectT, StatusT],
+        *,
+        to: To[StatusT] = None,
+        options: Options | None = None,
+    ) -> TimeoutDecorator[ObjectT, StatusT]:
+        """Declare a function that is called when a run is still in `from_status` at the moment `timer` says.
+
+        `timer` is a timedelta from entering the status, a datetime, or a function of the run and the moment of entry;
+        None from it means that this run has no such timer.
+        """
+        decorator: Any = _decorator(lambda fn: self._declared.timeout(from_status, timer, fn, to, options or Options()))
+        return decorator
+
+    def connector(
+        self, name: str, source: ConnectorSource, *, options: Options | None = None
+    ) -> ConnectorDecorator[ObjectT, StatusT]:
+        """Declare a function that is called with every event of a foreign stream, at least once each."""
+        decorator: Any = _decorator(lambda fn: self._declared.connector(name, source, fn, options or Options()))
+        return decorator
+
+    def schedule(
+        self,
+        foreign_id: str,
+        spec: str,
+        *,
+        timezone: str = "UTC",
+        initial_value: ObjectT | None = None,
+        filter: Filter | None = None,  # noqa: A002 - the field's own word
+    ) -> None:
+        """Declare a schedule that the running workflow owns; see `Workflow.schedule`."""
+        declared = ScheduleDeclaration(
+            foreign_id, spec, timezone, initial_value, Handler.of(filter) if filter else None
+        )
+        self._declared.schedules.append(declared)
+
+    @property
+    def on_pause(self) -> HookDecorator[ObjectT, StatusT]:
+        """Declare the function called after a run was paused, at least once for each pause."""
+        decorator: Any = _decorator(lambda fn: self._declared.hook(RunState.PAUSED, fn))
+        return decorator
+
+    @property
+    def on_cancel(self) -> HookDecorator[ObjectT, StatusT]:
+        """Declare the function called after a run was cancelled, at least once."""
+        decorator: Any = _decorator(lambda fn: self._declared.hook(RunState.CANCELLED, fn))
+        return decorator
+
+    @property
+    def on_complete(self) -> HookDecorator[ObjectT, StatusT]:
+        """Declare the function called after a run was completed, at least once."""
+        decorator: Any = _decorator(lambda fn: self._declared.hook(RunState.COMPLETED, fn))
+        return decorator
+
+    def build(
+        self,
+        backend: Backend,
+        *,
+        starting_point: StatusT | Iterable[StatusT] | None = None,
+        default_options: Options = Options(),  # noqa: B008 - frozen
+        outbox_options: OutboxOptions = OutboxOptions(),  # noqa: B008 - frozen
+        outbox: bool = True,
+        pause_retry: timedelta | None = timedelta(hours=1),
+        sweep_after: timedelta = timedelta(minutes=1),
+        custom_delete: Callable[[ObjectT], ObjectT] | None = None,
+        clock: Clock | None = None,
+        codec: Codec[ObjectT] | None = None,
+        logger: logging.Logger | None = None,
+        debug: bool = False,
+        registry: CollectorRegistry | None = None,
+        tracer_provider: Any = None,
+        entropy: Entropy | None = None,
+    ) -> Workflow[ObjectT, StatusT]:
+        """A new workflow on `backend`, independent of any other built from this declaration.
+
+        Args:
+            starting_point: where runs start; several may be named, the first is the default. Left out: the first
+                status that is left by some handler and entered by none.
+            default_options: for every process that does not say otherwise.
+            outbox: False starts no relay; something else must move the events (the sweeper still finds every run).
+            pause_retry: after how long a run paused by the engine is resumed by itself; None: never.
+            sweep_after: how long a run must have been due before it is looked for without an event.
+            custom_delete: what to keep when a run's data is erased; without it nothing is kept.
+            clock, entropy: where time, ids and jitter come from.
+            codec: how objects are stored; JSON by default.
+            logger: default `logging.getLogger("workflow")`; `debug` makes its debug messages pass.
+            registry: the prometheus registry for the metrics; a private one by default.
+            tracer_provider: an OpenTelemetry tracer provider; without one nothing is traced.
+
+        Raises:
+            BuildError: with everything that is wrong.
+        """
+        definition = check(self._declared, backend, starting_point, default_options)
+        settings = Settings(
+            default_options=default_options,
+            outbox_options=outbox_options,
+            outbox=outbox,
+            pause_retry=pause_retry,
+            sweep_after=sweep_after,
+            debug=debug,
+        )
+        engine = Engine(
+            definition,
+            backend,
+            settings,
+            custom_delete=Handler.of(custom_delete) if custom_delete else None,
+            clock=clock,
+            codec=codec,
+            logger=logger,
+            registry=registry,
+            tracer_provider=tracer_provider,
+            entropy=entropy,
+        )
+        return Workflow(engine)
+
+
+def _decorator(register: Callable[[Callable[..., Any]], None]) -> Any:
+    """A decorator that registers a handler and gives it back; its users are typed by the protocols above."""
+
+    def decorate(fn: Callable[..., Any]) -> Callable[..., Any]:
+        register(fn)
+        return fn
+
+    return decorate

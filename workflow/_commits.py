@@ -1,0 +1,188 @@
+"""The only writer of records: everything that changes a run builds a `Change` and awaits it here.
+
+What waits is written together (group commit): the first change starts at once, the rest ride the next batch. A batch
+that fails on data is halved until only the bad change fails. A write whose outcome is unknown is sent again as it is:
+the store recognises the attempt id. A cancelled waiter never cancels the write.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from itertools import islice
+
+from ._change import Change, Move, Outcome, Verdict
+from .errors import OutcomeUnknown, Unavailable
+from .protocols import RecordStore
+
+BATCH = 500
+"""Changes in one batch. Larger batches gain nothing measurable and make the first waiter wait for the last."""
+
+FIRST_RETRY, LONGEST_RETRY = 0.05, 2.0
+"""Seconds between tries while the store cannot be reached: doubling from the first to the longest."""
+
+
+class _Pending:
+    """A change that waits, and the future of whoever waits for it."""
+
+    __slots__ = ("abandoned", "change", "done", "sent")
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+        self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.sent = False
+        self.abandoned = False
+
+    def answer(self, outcome: Outcome) -> None:
+        if not self.done.done():
+            self.done.set_result(outcome)
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Commits:
+    """Group commit over one record store.
+
+    Args:
+        store: where the changes go.
+        on_applied: called on the loop, in order of commit, for every move that is known to be durable.
+        draw: gives a number from [0, 1): the jitter of retries.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore,
+        on_applied: Callable[[Move], None],
+        draw: Callable[[], float],
+        logger: logging.Logger,
+    ) -> None:
+        self._store, self._on_applied, self._draw, self._logger = store, on_applied, draw, logger
+        self._queue: deque[_Pending] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._apart: set[asyncio.Task[None]] = set()
+
+    async def apply(self, change: Change, patience: timedelta | None = None) -> Outcome:
+        """Write one change and return what became of it, once that is durable.
+
+        Without `patience` it waits for the store as long as it takes. With it, it gives up then:
+
+        Raises:
+            Unavailable: the store could not be reached in time; nothing was written, nothing will be.
+            OutcomeUnknown: it was sent, and whether it was written could not be found out in time.
+            Exception: the change itself cannot be stored.
+        """
+        if self._store.joined():
+            return (await self._store.store([change]))[0]
+        pending = _Pending(change)
+        if isinstance(change, Move) and change.on_commit:
+            self._spawn_apart([pending])
+        else:
+            self._queue.append(pending)
+            self._wake()
+        if patience is None:
+            return await pending.done
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                return await pending.done
+        except TimeoutError:
+            pending.abandoned = True
+            if pending.sent:
+                raise OutcomeUnknown(f"no answer from the store within {patience}") from None
+            raise Unavailable(f"the store could not be reached within {patience}") from None
+
+    async def flush(self) -> None:
+        """Wait until nothing is being written."""
+        while tasks := [task for task in (self._writer, *self._apart) if task is not None and not task.done()]:
+            await asyncio.wait(tasks)
+
+    def _wake(self) -> None:
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write_all(), name="workflow-commits")
+
+    async def _write_all(self) -> None:
+        # One turn of the loop lets the others of this tick board the first batch.
+        await asyncio.sleep(0)
+        while batch := self._take():
+            await self._write(batch)
+
+    def _take(self) -> list[_Pending]:
+        """The next batch: never two changes of one run, never one whose waiter gave up before it was sent."""
+        batch: list[_Pending] = []
+        runs: set[str] = set()
+        held: list[_Pending] = []
+        queue = self._queue
+        while queue and len(batch) < BATCH:
+            pending = queue.popleft()
+            if pending.abandoned:
+                continue
+            run_id = pending.change.run_id
+            if run_id in runs:
+                held.append(pending)
+            else:
+                runs.add(run_id)
+                batch.append(pending)
+        queue.extendleft(reversed(held))
+        return batch
+
+    async def _write(self, batch: list[_Pending]) -> None:
+        """Write a batch, however long the store is away; on bad data, its halves."""
+        outcomes = await self._try(batch)
+        if outcomes is None:
+            return
+        busy = []
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            if outcome.verdict is Verdict.BUSY:
+                busy.append(pending)
+                continue
+            if outcome.ok and isinstance(pending.change, Move):
+                self._on_applied(pending.change)
+            pending.answer(outcome)
+        if busy:
+            for pending in busy:
+                # Alone, later, and without holding back the batches behind.
+                self._spawn_apart([pending])
+
+    async def _try(self, batch: list[_Pending]) -> Sequence[Outcome] | None:
+        wait = FIRST_RETRY
+        while True:
+            if len(live := [p for p in batch if not (p.abandoned and not p.sent)]) < len(batch):
+                batch[:] = live
+            if not batch:
+                return None
+            try:
+                for pending in batch:
+                    pending.sent = True
+                return await self._store.store([pending.change for pending in batch])
+            except Unavailable as error:
+                # Nothing was written: as far as the waiters are concerned, nothing was sent.
+                for pending in batch:
+                    pending.sent = False
+                self._logger.warning("store unavailable, %d changes wait: %s", len(batch), error)
+            except OutcomeUnknown as error:
+                self._logger.warning("outcome of %d changes unknown, sending them again: %s", len(batch), error)
+            except Exception as error:  # noqa: BLE001 - handed to whoever made the change
+                if len(batch) == 1:
+                    batch[0].fail(error)
+                    return None
+                await self._halve(batch)
+                return None
+            await asyncio.sleep(wait * (0.5 + self._draw()))
+            wait = min(wait * 2, LONGEST_RETRY)
+
+    async def _halve(self, batch: list[_Pending]) -> None:
+        middle = len(batch) // 2
+        await self._write(list(islice(batch, middle)))
+        await self._write(list(islice(batch, middle, None)))
+
+    def _spawn_apart(self, batch: list[_Pending]) -> None:
+        task = asyncio.get_running_loop().create_task(self._write_apart(batch), name="workflow-commits-apart")
+        self._apart.add(task)
+        task.add_done_callback(self._apart.discard)
+
+    async def _write_apart(self, batch: list[_Pending]) -> None:
+        if batch[0].sent:
+            await asyncio.sleep(FIRST_RETRY * (0.5 + self._draw()))
+        await self._write(batch)

@@ -1,0 +1,194 @@
+"""What every process and every verb of one workflow shares: its ports, its values, and the way a version is applied."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic
+
+from prometheus_client import CollectorRegistry
+
+from . import _names
+from ._change import Move
+from ._clock import SystemClock
+from ._codec import JSONCodec
+from ._commits import Commits
+from ._definition import Definition
+from ._entropy import Entropy
+from ._handlers import Handler
+from ._invoke import Invoker
+from ._lane import Lane
+from ._metrics import Metrics
+from ._record import Record
+from ._run import ObjectT, Run, StatusT, read_status
+from ._runstate import RunState
+from ._tracing import Tracing
+from ._transitions import Transitions
+from ._waiting import Waiting
+from .errors import BuildError, InvalidObject
+from .options import DEFAULTS, Options, OutboxOptions
+from .protocols import Backend, Clock, Codec, TimeoutStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a workflow was built; see `Builder.build`."""
+
+    default_options: Options
+    outbox_options: OutboxOptions
+    outbox: bool
+    pause_retry: timedelta | None
+    sweep_after: timedelta
+    debug: bool
+
+    def options(self, own: Options | None = None) -> Options:
+        """Options of one process: its own, over the workflow's, over the library's."""
+        return (own or Options()).over(self.default_options.over(DEFAULTS))
+
+
+class Engine(Generic[ObjectT, StatusT]):
+    """One built workflow, without its verbs and without its loops."""
+
+    def __init__(
+        self,
+        definition: Definition[ObjectT, StatusT],
+        backend: Backend,
+        settings: Settings,
+        *,
+        custom_delete: Handler | None,
+        clock: Clock | None,
+        codec: Codec[ObjectT] | None,
+        logger: logging.Logger | None,
+        registry: CollectorRegistry | None,
+        tracer_provider: Any,
+        entropy: Entropy | None,
+    ) -> None:
+        self.definition, self.settings = definition, settings
+        self.custom_delete = custom_delete
+        self.records, self.stream, self.roles = backend.record_store, backend.event_streamer, backend.role_scheduler
+        self.timeout_store = backend.timeout_store
+        self.clock = clock or SystemClock()
+        self.entropy = entropy or Entropy()
+        self.logger = logger or logging.getLogger("workflow")
+        self.metrics = Metrics(registry)
+        self.tracing = Tracing(tracer_provider)
+        self.codec = codec if codec is not None else _json_codec(definition)
+        self.invoker = Invoker(self.logger)
+        self.lane = Lane()
+        self.waiting = Waiting(self.stream, self.logger)
+        self.transitions = Transitions(
+            definition.name, definition.graph, definition.status_text, _lags(definition, settings)
+        )
+        self.commits = Commits(self.records, self._applied, self.entropy.draw, self.logger)
+
+    @property
+    def name(self) -> str:
+        """The workflow's name."""
+        return self.definition.name
+
+    @property
+    def timeouts(self) -> TimeoutStore:
+        """The timeout store, of a workflow that has timeouts."""
+        assert self.timeout_store is not None, "checked when the workflow was built"
+        return self.timeout_store
+
+    def now(self) -> datetime:
+        """The present moment by the engine's clock."""
+        return self.clock.now()
+
+    def encode(self, value: ObjectT, run_id: str | None) -> bytes:
+        """The object's bytes.
+
+        Raises:
+            InvalidObject: it cannot be encoded; names workflow, run and reason.
+        """
+        try:
+            return self.codec.encode(value)
+        except Exception as error:
+            raise InvalidObject(self.name, run_id, f"cannot be encoded: {error}") from error
+
+    def decode(self, data: bytes, run_id: str | None) -> ObjectT:
+        """The object of stored bytes, a new one each time.
+
+        Raises:
+            InvalidObject: the bytes do not decode to the object type; names workflow, run and field.
+        """
+        try:
+            return self.codec.decode(data)
+        except Exception as error:
+            raise InvalidObject(self.name, run_id, f"cannot be decoded: {error}") from error
+
+    def reading(self, record: Record) -> Run[ObjectT, StatusT]:
+        """A record as its user sees it; the object is decoded when it is asked for."""
+        run_id = record.run_id
+        status = read_status(self.definition.status_type, record.status)
+        return Run(record, status, lambda data: self.decode(data, run_id))
+
+    def handling(self, record: Record) -> Run[ObjectT, StatusT]:
+        """A record as a handler gets it.
+
+        Raises:
+            InvalidObject: the stored object does not decode.
+        """
+        run_id = record.run_id
+        status = read_status(self.definition.status_type, record.status)
+        run = Run(record, status, lambda data: self.decode(data, run_id), handling=True)
+        _ = run.object
+        return run
+
+    def extra(self, record: Record, process: str = "") -> dict[str, Any]:
+        """What log lines about a run carry."""
+        return {
+            "workflow": self.name,
+            "run_id": record.run_id,
+            "foreign_id": record.foreign_id,
+            "status": self.definition.status_text(record.status),
+            "process": process,
+        }
+
+    def span_attributes(self, record: Record) -> dict[str, str | int]:
+        """What spans about a run carry."""
+        return {
+            "workflow.name": self.name,
+            "workflow.run_id": record.run_id,
+            "workflow.foreign_id": record.foreign_id,
+            "workflow.status": self.definition.status_text(record.status),
+            "workflow.version": record.version,
+            "workflow.attempt": record.attempt,
+        }
+
+    def debug(self, message: str, record: Record, process: str = "") -> None:
+        """A debug line about a run, if the workflow was built with `debug`."""
+        if self.settings.debug:
+            self.logger.debug(message, extra=self.extra(record, process))
+
+    def _applied(self, move: Move) -> None:
+        record = move.record
+        previous = RunState.UNKNOWN if record.version == 1 else move.previous
+        self.metrics.run_state_change(self.name, str(previous), str(record.run_state))
+        self.waiting.notify(record)
+        self.lane.offer(move)
+
+
+def _json_codec(definition: Definition[ObjectT, StatusT]) -> JSONCodec[ObjectT]:
+    try:
+        return JSONCodec(definition.object_type)
+    except TypeError as error:
+        raise BuildError(definition.name, [f"object type {definition.object_type!r}: {error}"]) from error
+
+
+def _lags(definition: Definition[Any, Any], settings: Settings) -> dict[int, timedelta]:
+    """How long the event of each status waits in the outbox because its step wants it old.
+
+    Where a status has timers the event must reach the timeout inserter at once; there the step consumer waits.
+    """
+    lags = {}
+    for status, step in definition.steps.items():
+        lag = settings.options(step.options).consume_lag
+        if lag and status not in definition.timeouts:
+            lags[status] = lag
+    return lags
+
+
+def role_group(workflow_name: str, shard: object) -> str:
+    """Roles of one workflow and one shard belong together, so that a run stays with its process."""
+    return f"{_names.joined(workflow_name)}/{shard}"

@@ -1,0 +1,124 @@
+"""Calling a user's handler: on the loop or in a worker thread, within its time limit.
+
+Owns three rules. A handler that was cancelled has no result, even if it swallowed the cancellation. A plain function
+that overruns keeps its thread until it ends, and only then has failed. A coroutine that blocks the loop is named in a
+warning.
+"""
+
+import asyncio
+import logging
+import time
+import types
+from collections.abc import Callable, Coroutine, Generator
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from ._handlers import Handler
+
+BLOCKED = 0.1
+"""Seconds that an async handler may keep the loop from everything else before it is named in a warning."""
+
+
+class HandlerTimeout(TimeoutError):
+    """A handler overran its `timeout`."""
+
+
+class Invoker:
+    """Calls handlers; the threads of plain functions come from a limiter of its own."""
+
+    def __init__(self, logger: logging.Logger, threads: int = 40) -> None:
+        self._logger, self._threads = logger, threads
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def call(self, handler: Handler, *args: Any, timeout: timedelta | None = None) -> Any:
+        """What the handler returns; whatever it raises is passed on.
+
+        Raises:
+            HandlerTimeout: it took longer than `timeout`.
+            asyncio.CancelledError: the calling task was cancelled meanwhile, whatever the handler did about it.
+        """
+        cancelled_before = _cancellations()
+        if not handler.is_async:
+            result = await self._in_thread(handler, args, timeout)
+            if not isinstance(result, Coroutine):
+                return result
+            pending = result
+        else:
+            pending = handler.call(*args)
+        if timeout is None:
+            result = await _watched(pending, handler.name, self._warn)
+        else:
+            result = await self._within(pending, handler, timeout)
+        if _cancellations() > cancelled_before:
+            # The handler swallowed a cancellation; a cancelled attempt has no result.
+            raise asyncio.CancelledError
+        return result
+
+    async def _within(self, pending: Any, handler: Handler, timeout: timedelta) -> Any:
+        try:
+            async with asyncio.timeout(timeout.total_seconds()) as limit:
+                result = await _watched(pending, handler.name, self._warn)
+        except TimeoutError:
+            if limit.expired():
+                raise HandlerTimeout(f"{handler.name} took longer than {timeout}") from None
+            raise
+        if limit.expired():
+            raise HandlerTimeout(f"{handler.name} took longer than {timeout} and ignored its cancellation")
+        return result
+
+    async def _in_thread(self, handler: Handler, args: tuple[Any, ...], timeout: timedelta | None) -> Any:
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(self._threads)
+        call = anyio.to_thread.run_sync(handler.call, *args, limiter=self._limiter)
+        thread = asyncio.ensure_future(call)
+        done, _ = await asyncio.wait({thread}, timeout=None if timeout is None else timeout.total_seconds())
+        if done:
+            return thread.result()
+        self._logger.warning("%s overran its timeout of %s; its slot waits for the thread", handler.name, timeout)
+        await asyncio.wait({thread})
+        if not thread.cancelled():
+            thread.exception()
+        raise HandlerTimeout(f"{handler.name} took longer than {timeout}")
+
+    def _warn(self, name: str, seconds: float) -> None:
+        self._logger.warning(
+            "handler %s blocked the event loop for %.2f s; make it a plain def, or await what takes so long",
+            name,
+            seconds,
+            extra={"handler": name},
+        )
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+@types.coroutine
+def _watched(pending: Any, name: str, warn: Callable[[str, float], None]) -> Generator[Any, Any, Any]:
+    """Await `pending`, and time each stretch in which it does not give the loop back."""
+    if not isinstance(pending, Coroutine):
+        return (yield from pending.__await__())
+    sent: Any = None
+    thrown: BaseException | None = None
+    while True:
+        began = time.perf_counter()
+        try:
+            yielded = pending.send(sent) if thrown is None else pending.throw(thrown)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            took = time.perf_counter() - began
+            if took > BLOCKED:
+                warn(name, took)
+        sent, thrown = None, None
+        try:
+            sent = yield yielded
+        except GeneratorExit:
+            pending.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - not handled here: thrown into the handler, as await would
+            thrown = error

@@ -1,0 +1,127 @@
+"""Running a workflow: which processes it has, and how they start and stop together."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import anyio
+
+from ._engine import Engine
+from ._handlers import statuses_of
+from ._processes.connector import connector_processes
+from ._processes.delete import delete_process
+from ._processes.hook import hook_process
+from ._processes.outbox import outbox_process
+from ._processes.pause_retry import pause_retry_process
+from ._processes.schedule import Scheduled, Trigger, schedule_process
+from ._processes.step import step_processes
+from ._processes.supervisor import Process, ProcessState, Supervisor
+from ._processes.sweep import sweep_process
+from ._processes.timeout_inserter import inserter_process
+from ._processes.timeout_poller import TimeoutPoller
+
+
+class Lifecycle:
+    """One workflow, running or not. It may be run again after it stopped.
+
+    Args:
+        api: the public workflow, which connectors are given.
+    """
+
+    def __init__(self, engine: Engine[Any, Any], api: object) -> None:
+        self._engine, self._api = engine, api
+        self._supervisor: Supervisor | None = None
+        self._group: Any = None
+        self._stopped = asyncio.Event()
+        self.launched = asyncio.Event()
+
+    @property
+    def is_running(self) -> bool:
+        """True from the launch of its processes until the last has shut down."""
+        return self._group is not None
+
+    def states(self) -> dict[str, ProcessState]:
+        """What each process is doing, by name; empty before the first run."""
+        return {} if self._supervisor is None else dict(self._supervisor.states)
+
+    async def run(self, scheduled: "list[tuple[Scheduled, Trigger]]") -> None:
+        """Run every process until `stop` or cancellation. A second call waits for the first to end."""
+        if self._supervisor is not None and not self._stopped.is_set():
+            await self._stopped.wait()
+            return
+        engine = self._engine
+        supervisor = self._supervisor = Supervisor(engine.name, engine.roles, engine.metrics, engine.logger)
+        # Made anew, because an event belongs to the loop it was first waited for in.
+        self._stopped, self.launched = asyncio.Event(), asyncio.Event()
+        poller = TimeoutPoller(engine) if engine.definition.timeouts else None
+        try:
+            async with anyio.create_task_group() as background:
+                if poller is not None:
+                    background.start_soon(poller.run)
+                async with anyio.create_task_group() as group:
+                    self._group = group
+                    for process in self._processes(poller):
+                        self._launch(process)
+                    for one, trigger in scheduled:
+                        self._launch(schedule_process(engine, one, trigger))
+                    # A task of its own keeps the group open while processes come and go.
+                    group.start_soon(supervisor.stopping.wait)
+                    self.launched.set()
+                background.cancel_scope.cancel()
+        finally:
+            self._group = None
+            with anyio.CancelScope(shield=True):
+                with anyio.move_on_after(FLUSH.total_seconds()):
+                    await engine.commits.flush()
+                await engine.waiting.close()
+            self._stopped.set()
+
+    async def stop(self, drain: timedelta) -> None:
+        """Stop every process and wait until all have shut down; a no-op if it is not running."""
+        if self._supervisor is None or self._stopped.is_set():
+            return
+        self._supervisor.stop(drain)
+        await self._stopped.wait()
+
+    async def schedule(self, scheduled: Scheduled, trigger: Trigger) -> None:
+        """Own a schedule while running; return when the workflow stops.
+
+        Where the workflow is not running, the schedule runs in the caller's task until that is cancelled.
+        """
+        process = schedule_process(self._engine, scheduled, trigger)
+        supervisor = self._supervisor
+        if self._group is None or supervisor is None:
+            supervisor = Supervisor(self._engine.name, self._engine.roles, self._engine.metrics, self._engine.logger)
+            supervisor.announce(process)
+            await supervisor.keep_going(process)
+            return
+        if not supervisor.knows(process.name):
+            self._launch(process)
+        await supervisor.finished(process.name)
+
+    def _launch(self, process: Process) -> None:
+        assert self._supervisor is not None
+        self._supervisor.announce(process)
+        self._group.start_soon(self._supervisor.keep_going, process)
+
+    def _processes(self, poller: TimeoutPoller | None) -> list[Process]:
+        engine = self._engine
+        definition, settings = engine.definition, engine.settings
+        processes = [outbox_process(engine)] if settings.outbox else []
+        for step in definition.steps.values():
+            processes += step_processes(engine, step)
+        if poller is not None:
+            for status in statuses_of([timeout for of in definition.timeouts.values() for timeout in of]):
+                processes += [poller.process(status), inserter_process(engine, status)]
+        for connector in definition.connectors:
+            processes += connector_processes(engine, connector, self._api)
+        processes += [hook_process(engine, state, handler) for state, handler in definition.hooks.items()]
+        processes.append(delete_process(engine))
+        if settings.pause_retry is not None:
+            processes.append(pause_retry_process(engine, settings.pause_retry))
+        processes.append(sweep_process(engine))
+        return processes
+
+
+FLUSH = timedelta(seconds=5)
+"""How long writes that have begun may take after the last process shut down."""

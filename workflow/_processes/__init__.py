@@ -1,0 +1,1 @@
+"""The loops of a running workflow, one file each; `supervisor` keeps them going."""

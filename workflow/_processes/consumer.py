@@ -1,0 +1,373 @@
+"""Consumes the events of one topic for one shard: many runs at once, each run one at a time.
+
+Owns delivery and nothing else: which versions are handled, joined, dropped or left for later, and what may be
+acknowledged. What handling means is the caller's: a `Work` judges an event against its record and handles the record.
+
+A version reaches the consumer on two ways, in memory through the fast lane and durably through the stream. Whichever
+comes first is handled; the other joins it. Acknowledged is only what was finished.
+"""
+
+import asyncio
+import logging
+from abc import abstractmethod
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import anyio
+
+from .._event import Event
+from .._metrics import ProcessMetrics
+from .._record import Record
+from .._shard import Shard, partition_of
+from .._wake import first_of
+from ..errors import WorkflowError
+from ..protocols import EventReceiver
+from .tenure import Tenure, end
+from .watermark import Ticket, Watermark
+
+REMEMBERED = 50_000
+"""Finished versions a consumer remembers; for one it forgot it asks the store."""
+READ = 1000
+"""Events read at once, and events that may wait for a slot before reading stops."""
+REREADS = (0.05, 0.2, 1.0)
+"""Seconds between looks at a record that seems older than its event (a store that lags behind the stream)."""
+ACK_DELAY = 0.05
+"""Seconds that acknowledgements are collected."""
+REOPEN = 1.0
+"""Seconds before a stream that failed is read again."""
+
+
+class Work(Protocol):
+    """What a consumer is for."""
+
+    @abstractmethod
+    async def lookup(self, run_ids: Sequence[str]) -> "dict[str, Record]":
+        """The present records of these runs."""
+
+    @abstractmethod
+    def judge(self, event: Event, record: Record | None) -> str | None:
+        """Why this event needs no handling; None if it does. An event ahead of its record is not asked about."""
+
+    @abstractmethod
+    async def handle(self, record: Record, attempt: int) -> bool:
+        """Deal with this version; `attempt` is which try the event asks for.
+
+        Returns True if the version is dealt with for good, False if another event of it will come. An exception means
+        that it could not be dealt with now: it is tried again shortly.
+        """
+
+
+class _Handling:
+    """One run that is being looked up or handled: its version, and the tickets that wait for the result."""
+
+    __slots__ = ("follow", "later", "tickets", "version")
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.tickets: list[Ticket] = []
+        self.later: list[Ticket] = []
+        self.follow: Record | None = None
+
+
+class Consumer:
+    """One shard's reading of one topic, while its role is held.
+
+    Args:
+        reader: opens the receiver; called again after an error of the stream.
+        name: the consumer's name; events addressed to another consumer are dropped.
+        partitions: of the stream.
+        slots: runs handled at the same time.
+        metrics, logger: for skips, lags and errors.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        reader: "Reader",
+        *,
+        workflow_name: str,
+        name: str,
+        shard: Shard,
+        partitions: int,
+        slots: int,
+        metrics: ProcessMetrics,
+        logger: logging.Logger,
+    ) -> None:
+        self._work, self._reader = work, reader
+        self._workflow_name, self._name = workflow_name, name
+        self._shard, self._partitions, self._slots = shard, partitions, slots
+        self._metrics, self._logger = metrics, logger
+        self._running: dict[str, _Handling] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[Ticket] = deque()
+        self._done: OrderedDict[str, int] = OrderedDict()
+        self._marks: dict[int, Watermark] = {}
+        self._work_waits = asyncio.Event()
+        self._room = asyncio.Event()
+        self._ack_due = asyncio.Event()
+        self._open = False
+
+    # -- the lane ---------------------------------------------------------------------------------------------------
+
+    def owns(self, run_id: str) -> bool:
+        """True if the run's partition belongs to this shard."""
+        return self._shard.total == 1 or self._shard.owns(partition_of(run_id, self._partitions))
+
+    def offer(self, record: Record) -> None:
+        """Handle a version committed by this process, if it is free and nothing received waits for a slot."""
+        if not self._open:
+            return
+        handling = self._running.get(record.run_id)
+        if handling is not None:
+            if record.version > handling.version:
+                handling.follow = record
+        elif self._free() > 0 and not self._waiting and self._done.get(record.run_id, 0) < record.version:
+            self._start(record, _Handling(record.version))
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def run(self, tenure: Tenure) -> None:
+        """Consume until the role must be given up, then let handlers finish within the drain time.
+
+        An error of the stream opens the receiver anew; handlers in flight go on meanwhile.
+        """
+        try:
+            while not tenure.leaving.is_set():
+                try:
+                    async with self._reader.open() as receiver:
+                        await self._consume(receiver, tenure)
+                        await tenure.drain(self._tasks)
+                        await self._ack(receiver)
+                except WorkflowError as error:
+                    self._metrics.error()
+                    self._logger.warning("the stream failed, reading starts again: %s", error)
+                    await first_of(tenure.leaving, at_most=REOPEN)
+            await tenure.drain(self._tasks)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await end(self._tasks)
+
+    async def _consume(self, receiver: EventReceiver, tenure: Tenure) -> None:
+        # What an earlier receiver delivered and nobody started comes again.
+        self._waiting.clear()
+        self._marks.clear()
+        self._open = True
+        leaving = asyncio.ensure_future(tenure.leaving.wait())
+        loops = [
+            asyncio.ensure_future(loop) for loop in (self._read(receiver), self._dispatch(), self._ack_all(receiver))
+        ]
+        try:
+            await asyncio.wait([leaving, *loops], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._open = False
+            with anyio.CancelScope(shield=True):
+                await end([leaving, *loops])
+        for loop in loops:
+            if not loop.cancelled():
+                loop.result()
+
+    async def _read(self, receiver: EventReceiver) -> None:
+        self._room.set()
+        while True:
+            await self._room.wait()
+            events = await receiver.receive(READ)
+            self._metrics.lag(self._reader.age(events[-1]))
+            for event in events:
+                mark = self._marks.get(event.partition)
+                if mark is None:
+                    mark = self._marks[event.partition] = Watermark()
+                self._take(mark.begin(event))
+            self._ack_due.set()
+            if len(self._waiting) >= READ:
+                self._room.clear()
+
+    # -- received events ------------------------------------------------------------------------------------------------
+
+    def _take(self, ticket: Ticket) -> None:
+        event = ticket.event
+        if event.workflow_name != self._workflow_name or (event.consumer and event.consumer != self._name):
+            self._metrics.skipped("filtered out")
+            ticket.finish()
+            return
+        if self._done.get(event.run_id, 0) >= event.version:
+            ticket.finish()
+            return
+        handling = self._running.get(event.run_id)
+        if handling is None:
+            self._waiting.append(ticket)
+            self._work_waits.set()
+        elif event.version > handling.version:
+            handling.later.append(ticket)
+        else:
+            # The version in hand, or one that a committed version has replaced: settled with what is in hand.
+            handling.tickets.append(ticket)
+
+    def _free(self) -> int:
+        return self._slots - len(self._running)
+
+    async def _dispatch(self) -> None:
+        """Look up, in batches, the records of received events for which there is a slot."""
+        while True:
+            await self._work_waits.wait()
+            self._work_waits.clear()
+            while self._waiting and self._free() > 0:
+                claimed = self._claim()
+                if len(self._waiting) < READ:
+                    self._room.set()
+                if claimed:
+                    await self._look_up(claimed)
+
+    def _claim(self) -> list[tuple[Event, _Handling]]:
+        claimed = []
+        for _ in range(min(self._free(), len(self._waiting))):
+            ticket = self._waiting.popleft()
+            event = ticket.event
+            if event.run_id in self._running or self._done.get(event.run_id, 0) >= event.version:
+                self._take(ticket)
+                continue
+            handling = self._running[event.run_id] = _Handling(event.version)
+            handling.tickets.append(ticket)
+            claimed.append((event, handling))
+        return claimed
+
+    async def _look_up(self, claimed: list[tuple[Event, _Handling]]) -> None:
+        try:
+            records = await self._work.lookup([event.run_id for event, _ in claimed])
+        except WorkflowError as error:
+            self._report(error, claimed[0][0].run_id)
+            await asyncio.sleep(REREADS[-1])
+            for event, handling in claimed:
+                self._again(event.run_id, handling)
+            return
+        except asyncio.CancelledError:
+            for event, _ in claimed:
+                del self._running[event.run_id]
+            raise
+        for event, handling in claimed:
+            record = records.get(event.run_id)
+            if record is not None and record.version < event.version:
+                self._track(self._reread(event, handling))
+            else:
+                self._judge(event, handling, record)
+
+    def _judge(self, event: Event, handling: _Handling, record: Record | None) -> None:
+        reason = self._work.judge(event, record)
+        if reason is None and record is not None:
+            handling.version = record.version
+            self._start(record, handling)
+            return
+        if reason:
+            self._metrics.skipped(reason)
+        self._settle(event.run_id, handling)
+
+    async def _reread(self, event: Event, handling: _Handling) -> None:
+        """An event ahead of its record: look again shortly; then report it, and leave the run to the sweeper."""
+        record: Record | None = None
+        for wait in REREADS:
+            await asyncio.sleep(wait)
+            record = (await self._work.lookup([event.run_id])).get(event.run_id)
+            if record is None or record.version >= event.version:
+                self._judge(event, handling, record)
+                return
+        self._metrics.error()
+        self._logger.error(
+            "stale record lookup: record version %s is lower than event version %d",
+            record.version if record else None,
+            event.version,
+            extra={"run_id": event.run_id, "foreign_id": event.foreign_id},
+        )
+        self._settle(event.run_id, handling)
+
+    # -- handling -------------------------------------------------------------------------------------------------------
+
+    def _start(self, record: Record, handling: _Handling) -> None:
+        self._running[record.run_id] = handling
+        self._track(self._handle(record, handling))
+
+    def _track(self, work: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _handle(self, record: Record, handling: _Handling) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for ticket in handling.tickets:
+            ticket.since = began
+        attempt = max((ticket.event.attempt for ticket in handling.tickets), default=1)
+        try:
+            for_good = await self._work.handle(record, attempt)
+        except Exception as error:  # noqa: BLE001 - one run's trouble must not stop its shard; reported and retried
+            self._report(error, record.run_id)
+            await asyncio.sleep(REREADS[-1])
+            self._again(record.run_id, handling)
+            return
+        self._metrics.latency(loop.time() - began)
+        self._settle(record.run_id, handling, for_good=for_good)
+
+    def _settle(self, run_id: str, handling: _Handling, *, for_good: bool = True) -> None:
+        """Finish the tickets of this version, remember that it is done, and go on with what came meanwhile."""
+        if for_good:
+            done = self._done
+            done[run_id] = max(done.get(run_id, 0), handling.version)
+            done.move_to_end(run_id)
+            if len(done) > REMEMBERED:
+                done.popitem(last=False)
+        for ticket in handling.tickets:
+            ticket.finish()
+        if handling.tickets:
+            self._ack_due.set()
+        self._leave(run_id, handling)
+
+    def _again(self, run_id: str, handling: _Handling) -> None:
+        """This version could not be dealt with: its events wait again; the lane's copy is dropped."""
+        handling.later[:0] = handling.tickets
+        handling.follow = None
+        self._leave(run_id, handling)
+
+    def _leave(self, run_id: str, handling: _Handling) -> None:
+        del self._running[run_id]
+        follow = handling.follow
+        if follow is not None and self._open and not self._waiting and follow.version > self._done.get(run_id, 0):
+            next_handling = _Handling(follow.version)
+            self._start(follow, next_handling)
+        for ticket in handling.later:
+            self._take(ticket)
+        if self._waiting:
+            self._work_waits.set()
+
+    def _report(self, error: Exception, run_id: str) -> None:
+        self._metrics.error()
+        self._logger.error("could not handle a run: %s", error, exc_info=error, extra={"run_id": run_id})
+
+    # -- acknowledging --------------------------------------------------------------------------------------------------
+
+    async def _ack_all(self, receiver: EventReceiver) -> None:
+        while True:
+            await self._ack_due.wait()
+            await asyncio.sleep(ACK_DELAY)
+            self._ack_due.clear()
+            await self._ack(receiver)
+
+    async def _ack(self, receiver: EventReceiver) -> None:
+        now = asyncio.get_running_loop().time()
+        risen = [event for mark in self._marks.values() if (event := mark.rise(now)) is not None]
+        if risen:
+            await receiver.ack(risen)
+        if not self._running and not self._waiting:
+            # Nothing is left to be late with.
+            self._metrics.lag(0.0)
+
+
+class Reader(Protocol):
+    """Opens a consumer's receiver and judges how old events are."""
+
+    @abstractmethod
+    def open(self) -> AbstractAsyncContextManager[EventReceiver]:
+        """Open the receiver."""
+
+    @abstractmethod
+    def age(self, event: Event) -> float:
+        """Seconds since the event's version was made."""

@@ -1,0 +1,99 @@
+"""Erases the data of runs whose deletion was requested.
+
+What remains is what `custom_delete` keeps, or nothing; the audit of transitions stays. A failing `custom_delete` is a
+failed attempt like a step's.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import _names
+from .._change import Move
+from .._engine import Engine
+from .._event import Event
+from .._record import Record
+from .._results import error_text
+from .._runstate import RunState
+from .._shard import WHOLE
+from .consumer import Consumer
+from .reader import StreamReader
+from .supervisor import Process
+from .tenure import Tenure
+
+ERASED = b'{"result":"deleted"}'
+"""What replaces an object of which nothing is kept."""
+
+
+def delete_process(engine: Engine[Any, Any]) -> Process:
+    """The process that erases data."""
+    role = _names.joined(engine.name, "delete", "consumer")
+    name = _names.joined("delete", "consumer")
+    reader = StreamReader(engine, _names.delete_topic(engine.name), role, WHOLE)
+
+    async def body(tenure: Tenure) -> None:
+        consumer = Consumer(
+            DeleteWork(engine, name),
+            reader,
+            workflow_name=engine.name,
+            name=role,
+            shard=WHOLE,
+            partitions=engine.stream.partitions,
+            slots=engine.settings.options().max_in_flight or 1,
+            metrics=engine.metrics.process(engine.name, name),
+            logger=engine.logger,
+        )
+        close = engine.lane.open(reader.topic, consumer)
+        try:
+            await consumer.run(tenure)
+        finally:
+            close()
+
+    return Process(name=name, role=role, body=body)
+
+
+class DeleteWork:
+    """The work of the delete consumer."""
+
+    def __init__(self, engine: Engine[Any, Any], process: str) -> None:
+        self._engine, self._process = engine, process
+
+    async def lookup(self, run_ids: Sequence[str]) -> dict[str, Record]:
+        """The present records."""
+        return dict(await self._engine.records.lookup(run_ids))
+
+    def judge(self, event: Event, record: Record | None) -> str | None:
+        """Only a record that still asks for deletion, at this version."""
+        if record is None:
+            return "record not found"
+        if record.version > event.version or record.run_state is not RunState.REQUESTED_DATA_DELETED:
+            return "event record version lower than latest record version"
+        return None
+
+    async def handle(self, record: Record, attempt: int) -> bool:
+        """Erase the data of this run."""
+        engine = self._engine
+        if record.due_at > engine.now():
+            await engine.commits.apply(engine.transitions.emitted(record, record.due_at))
+            return False
+        await engine.commits.apply(await self._move(record))
+        return True
+
+    async def _move(self, record: Record) -> Move:
+        engine = self._engine
+        attempt_id = engine.entropy.attempt_id()
+        try:
+            return engine.transitions.deleted(record, await self._kept(record), engine.now(), attempt_id)
+        except Exception as error:
+            engine.metrics.error(engine.name, self._process)
+            extra = engine.extra(record, self._process)
+            engine.logger.warning("erasing failed (attempt %d): %s", record.attempt, error, exc_info=error, extra=extra)
+            delay = engine.settings.options().back_off().delay(record.attempt, engine.entropy.draw)
+            return engine.transitions.failed(record, error_text(error), engine.now(), delay, attempt_id)
+
+    async def _kept(self, record: Record) -> bytes:
+        engine = self._engine
+        if engine.custom_delete is None:
+            return ERASED
+        value = engine.decode(record.object, record.run_id)
+        kept = await engine.invoker.call(engine.custom_delete, value, timeout=engine.settings.options().timeout)
+        return engine.encode(kept, record.run_id)

@@ -1,0 +1,81 @@
+"""Consumes a stream event by event: a batch at once, acknowledged when all of it is done.
+
+For hooks and connectors, where every event matters by itself (two pauses of one run are two events) and nothing but the
+stream remembers it. So nothing is acknowledged before it was handled or put aside durably.
+"""
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+import anyio
+
+from .tenure import Tenure, end
+
+EventT = TypeVar("EventT")
+EventT_co = TypeVar("EventT_co", covariant=True)
+
+
+class Receiver(Protocol[EventT]):
+    """What event and connector receivers have in common."""
+
+    @abstractmethod
+    async def receive(self, limit: int) -> Sequence[EventT]:
+        """At least one event."""
+
+    @abstractmethod
+    async def ack(self, events: Sequence[EventT]) -> None:
+        """Each of these and all before it are done."""
+
+
+async def consume_each(
+    receiver: Receiver[EventT],
+    handle: Callable[[EventT], Awaitable[None]],
+    tenure: Tenure,
+    *,
+    slots: int,
+) -> None:
+    """Hand each event to `handle`, up to `slots` at once, until the role must be given up.
+
+    `handle` returns when the event is dealt with for good; if it raises, nothing of its batch is acknowledged.
+    """
+    while not tenure.leaving.is_set():
+        events = await _unless_leaving(receiver.receive(slots), tenure)
+        if events is None:
+            return
+        tasks = [asyncio.ensure_future(_call(handle, event)) for event in events]
+        try:
+            await _unless_leaving(asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION), tenure)
+            if tenure.leaving.is_set():
+                await tenure.drain(tasks)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await end(tasks)
+        if any(task.cancelled() for task in tasks):
+            return
+        for task in tasks:
+            task.result()
+        await receiver.ack(events)
+
+
+async def _call(handle: Callable[[EventT], Awaitable[None]], event: EventT) -> None:
+    await handle(event)
+
+
+T = TypeVar("T")
+
+
+async def _unless_leaving(work: Awaitable[T], tenure: Tenure) -> T | None:
+    """The result of `work`; None, with `work` cancelled, if the role must be given up first."""
+    doing = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(tenure.leaving.wait())
+    try:
+        await asyncio.wait([doing, leaving], return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        leaving.cancel()
+        if not doing.done():
+            doing.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([doing])

@@ -1,0 +1,98 @@
+"""Calls a hook for every pause, cancellation or completion.
+
+A hook sees the run as it was at the event, at least once for each. One that fails is parked: the event is written to the
+outbox again, for this consumer alone, due after a back-off; so it blocks nobody and survives restarts.
+"""
+
+from typing import Any
+
+from .. import _names
+from .._change import Verdict
+from .._engine import Engine
+from .._event import Event
+from .._handlers import Handler
+from .._record import Record
+from .._runstate import RunState
+from .._shard import WHOLE
+from ..errors import InvalidObject
+from .each import consume_each
+from .reader import StreamReader
+from .supervisor import Process
+from .tenure import Tenure
+
+PARKS = 5
+"""Tries to park an event while its run moves on."""
+
+
+def hook_process(engine: Engine[Any, Any], run_state: RunState, handler: Handler) -> Process:
+    """The process that calls the hook of one run state."""
+    role = _names.joined(engine.name, run_state, "run-state-change-hook", "consumer")
+    name = _names.joined(run_state, "run-state-change-hook", "consumer")
+    options = engine.settings.options()
+    reader = StreamReader(engine, _names.run_state_change_topic(engine.name), role, WHOLE)
+    hook = _Hook(engine, run_state, handler, name, role)
+
+    async def body(tenure: Tenure) -> None:
+        async with reader.open() as receiver:
+            await consume_each(receiver, hook.handle, tenure, slots=options.max_in_flight or 1)
+
+    return Process(name=name, role=role, body=body)
+
+
+class _Hook:
+    def __init__(
+        self, engine: Engine[Any, Any], run_state: RunState, handler: Handler, process: str, consumer: str
+    ) -> None:
+        self._engine, self._run_state, self._handler = engine, run_state, handler
+        self._process, self._consumer = process, consumer
+        self._metrics = engine.metrics.process(engine.name, process)
+
+    async def handle(self, event: Event) -> None:
+        """Call the hook for this event, or park it."""
+        engine = self._engine
+        if event.run_state is not self._run_state or event.workflow_name != engine.name:
+            self._metrics.skipped("filtered out")
+            return
+        if event.consumer and event.consumer != self._consumer:
+            self._metrics.skipped("filtered out")
+            return
+        record = await self._at(event)
+        if record is None:
+            self._metrics.skipped("record not found")
+            return
+        run = engine.reading(record)
+        try:
+            _ = run.object
+        except InvalidObject as error:
+            self._metrics.skipped("unable to unmarshal object")
+            engine.logger.warning("hook not called: %s", error, extra=engine.extra(record, self._process))
+            return
+        try:
+            await engine.invoker.call(self._handler, run, timeout=engine.settings.options().timeout)
+        except Exception as error:  # noqa: BLE001 - whatever a hook raises is tried again later
+            await self._park(event, record, error)
+
+    async def _at(self, event: Event) -> Record | None:
+        """The record as it was at the event: the present one, unless the run has moved on since."""
+        record = (await self._engine.records.lookup([event.run_id])).get(event.run_id)
+        if record is None or record.version == event.version:
+            return record
+        history = await self._engine.records.history(event.run_id)
+        return next((version for version in history if version.version == event.version), None)
+
+    async def _park(self, event: Event, record: Record, error: Exception) -> None:
+        engine = self._engine
+        self._metrics.error()
+        extra = engine.extra(record, self._process)
+        engine.logger.warning("hook failed (attempt %d): %s", event.attempt, error, exc_info=error, extra=extra)
+        delay = engine.settings.options().back_off().delay(event.attempt, engine.entropy.draw)
+        present: Record | None = record
+        for _ in range(PARKS):
+            if present is None:
+                return
+            parked = engine.transitions.parked(present, event, self._consumer, engine.now() + delay)
+            outcome = await engine.commits.apply(parked)
+            if outcome.verdict is not Verdict.CONFLICT:
+                return
+            present = outcome.record
+        raise error

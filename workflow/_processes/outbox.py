@@ -1,0 +1,98 @@
+"""The relay: moves events from the outbox to the stream, in order, and removes them when they are durable there.
+
+It sleeps until a wake-up, the next due time, or its safety net. An event that the stream refuses for good goes to the
+dead letters, so that the others go on; a crash between sending and removing repeats events, which is harmless.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import msgspec
+
+from .. import _names
+from .._engine import Engine
+from .._event import DeadLetter, Event, OutboxEvent
+from .._wake import Wake
+from ..errors import EventsRefused, Unavailable
+from .supervisor import Process
+from .tenure import Tenure, end
+
+
+def outbox_process(engine: Engine[Any, Any]) -> Process:
+    """The process that relays the workflow's events."""
+    options = engine.settings.outbox_options
+    name = _names.joined("outbox", "consumer")
+    return Process(
+        name=name,
+        role=_names.joined(engine.name, name),
+        body=_Relay(engine, name).run,
+        back_off=options.err_back_off,
+    )
+
+
+class _Relay:
+    def __init__(self, engine: Engine[Any, Any], process: str) -> None:
+        self._engine, self._process = engine, process
+        self._options = engine.settings.outbox_options
+        self._metrics = engine.metrics.process(engine.name, process)
+
+    async def run(self, tenure: Tenure) -> None:
+        """Relay until the role must be given up."""
+        wake = Wake(self._engine.clock)
+        helpers = [asyncio.ensure_future(self._listen(wake)), asyncio.ensure_future(self._watch(wake, tenure))]
+        try:
+            while not tenure.leaving.is_set():
+                wake.clear()
+                page = await self._engine.records.list_outbox(
+                    self._engine.name, now=self._engine.now(), limit=self._options.limit
+                )
+                if page.events:
+                    await self._send(page.events)
+                elif not tenure.leaving.is_set():
+                    self._metrics.lag(0.0)
+                    await wake.sleep(until=page.next_due, at_most=self._options.polling_frequency)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await end(helpers)
+
+    async def _listen(self, wake: Wake) -> None:
+        while True:
+            try:
+                await self._engine.records.wait_for_outbox(self._engine.name)
+            except Unavailable:
+                await asyncio.sleep(self._options.err_back_off.total_seconds() or 0.5)
+            wake.set()
+
+    async def _watch(self, wake: Wake, tenure: Tenure) -> None:
+        await tenure.leaving.wait()
+        wake.set()
+
+    async def _send(self, waiting: Sequence[OutboxEvent]) -> None:
+        engine = self._engine
+        began = asyncio.get_running_loop().time()
+        oldest = waiting[0].event.created_at
+        self._metrics.lag(max(0.0, (engine.now() - oldest).total_seconds()))
+        try:
+            await engine.stream.send([one.event for one in waiting])
+        except EventsRefused as refusal:
+            await self._bury([waiting[index] for index in refusal.indexes], refusal.why)
+        await engine.records.delete_outbox([one.id for one in waiting])
+        self._metrics.latency(asyncio.get_running_loop().time() - began)
+
+    async def _bury(self, refused: Sequence[OutboxEvent], why: str) -> None:
+        engine = self._engine
+        self._metrics.error()
+        engine.logger.error("%d events refused by the stream: %s", len(refused), why, extra={"process": self._process})
+        await engine.records.bury([self._letter(one.event, why) for one in refused])
+
+    def _letter(self, event: Event, why: str) -> DeadLetter:
+        return DeadLetter(
+            workflow_name=event.workflow_name,
+            source="outbox",
+            run_id=event.run_id,
+            data=msgspec.json.encode(event),
+            reason=why,
+            created_at=self._engine.now(),
+        )

@@ -1,0 +1,48 @@
+"""Resumes runs that the engine paused after repeated errors, once they have been paused for a while.
+
+It reads the store, not the stream, so no run is forgotten. A pause by a person or by a handler's decision stays.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from .. import _names
+from .._engine import Engine
+from .._wake import sleep_unless
+from ..errors import InvalidRunState
+from .supervisor import Process
+from .tenure import Tenure
+from .timeout_poller import revive
+
+PAGE = 100
+"""Runs resumed at once."""
+LOOKS = 4
+"""How often to look within the time a run stays paused."""
+LEAST = timedelta(milliseconds=10)
+MOST = timedelta(minutes=1)
+
+
+def pause_retry_process(engine: Engine[Any, Any], after: timedelta) -> Process:
+    """The process that resumes runs paused for longer than `after`."""
+    name = _names.joined("paused", "records", "retry", "consumer")
+
+    async def body(tenure: Tenure) -> None:
+        while not tenure.leaving.is_set():
+            while await _resume_page(engine, after) == PAGE:
+                pass
+            wait = min(max(after / LOOKS, LEAST), MOST)
+            await sleep_unless(tenure.leaving, engine.clock, engine.now() + wait)
+
+    return Process(name=name, role=_names.joined(engine.name, name), body=body)
+
+
+async def _resume_page(engine: Engine[Any, Any], after: timedelta) -> int:
+    paused = await engine.records.list_auto_paused(engine.name, paused_before=engine.now() - after, limit=PAGE)
+    for record in paused:
+        try:
+            move = engine.transitions.resumed(record, engine.now(), engine.entropy.attempt_id())
+        except InvalidRunState:
+            continue
+        if (await engine.commits.apply(move)).ok:
+            await revive(engine, record)
+    return len(paused)

@@ -1,0 +1,29 @@
+"""How a process of this engine reads a topic."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from .._engine import Engine
+from .._event import Event
+from .._shard import Shard
+from ..protocols import EventReceiver
+
+
+class StreamReader:
+    """One consumer's reading of one topic.
+
+    Attributes:
+        topic: what is read.
+        name: the consumer, without its shard: cursors belong to partitions, and those change hands.
+    """
+
+    def __init__(self, engine: Engine[Any, Any], topic: str, name: str, shard: Shard) -> None:
+        self._engine, self.topic, self.name, self._shard = engine, topic, name, shard
+
+    def open(self) -> AbstractAsyncContextManager[EventReceiver]:
+        """Open the receiver."""
+        return self._engine.stream.receiver(self.topic, self.name, shard=self._shard)
+
+    def age(self, event: Event) -> float:
+        """Seconds since the event's version was made."""
+        return max(0.0, (self._engine.now() - event.created_at).total_seconds())

@@ -1,0 +1,107 @@
+"""The sweeper: finds runs that owe work although nothing is coming for them, and emits their event again.
+
+With it the promise holds even if the whole stream is lost. It must not get in the way of work that is merely waiting:
+a run counts as stalled only if it was due before the oldest event that its consumer has not read yet, and while the
+outbox holds nothing overdue. Each re-emission of a version doubles the wait for the next.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from .. import _names
+from .._engine import Engine
+from .._handlers import statuses_of
+from .._record import Record, StalledQuery
+from .._results import auto_pause
+from .._shard import WHOLE
+from .._wake import sleep_unless
+from .supervisor import Process
+from .tenure import Tenure
+
+PAGE = 500
+"""Runs swept at once; the next page follows at once if this one was full."""
+
+
+def sweep_process(engine: Engine[Any, Any]) -> Process:
+    """The process that looks for stalled runs."""
+    name = _names.joined("sweep", "consumer")
+    return Process(name=name, role=_names.joined(engine.name, name), body=_Sweeper(engine, name).run)
+
+
+class _Sweeper:
+    def __init__(self, engine: Engine[Any, Any], process: str) -> None:
+        self._engine, self._process = engine, process
+        self._after = engine.settings.sweep_after
+        definition = engine.definition
+        self._steps = tuple(definition.steps)
+        self._timers = statuses_of([timeout for of in definition.timeouts.values() for timeout in of])
+        self._known = tuple(int(status) for status in definition.status_type)
+
+    async def run(self, tenure: Tenure) -> None:
+        """Look again and again until the role must be given up."""
+        while not tenure.leaving.is_set():
+            await self._sweep()
+            await sleep_unless(tenure.leaving, self._engine.clock, self._engine.now() + self._after / 2)
+
+    async def _sweep(self) -> None:
+        engine = self._engine
+        now = engine.now()
+        if await self._overdue(now):
+            return
+        per_status = {status: await self._unread(status, now) for status in {*self._steps, *self._timers}}
+        deletions = await self._limit(_names.delete_topic(engine.name), self._delete_consumer(), now)
+        for due_before in {*per_status.values(), deletions, now - self._after}:
+            query = StalledQuery(
+                workflow_name=engine.name,
+                step_statuses=tuple(s for s in self._steps if per_status[s] == due_before),
+                timer_statuses=tuple(s for s in self._timers if per_status[s] == due_before),
+                known_statuses=self._known if due_before == now - self._after else (),
+                deletions=deletions == due_before,
+                due_before=due_before,
+                now=now,
+                limit=PAGE,
+            )
+            await self._sweep_all(query)
+
+    async def _sweep_all(self, query: StalledQuery) -> None:
+        while stalled := await self._engine.records.list_stalled(query):
+            for record in stalled:
+                await self._again(record)
+            if len(stalled) < query.limit:
+                return
+
+    async def _again(self, record: Record) -> None:
+        engine = self._engine
+        if record.status not in self._known:
+            reason = f"status {record.status} is no longer one of {engine.definition.status_type.__name__}"
+            engine.logger.error("paused: %s", reason, extra=engine.extra(record, self._process))
+            await engine.commits.apply(auto_pause(engine, record, reason, reason, engine.entropy.attempt_id()))
+            return
+        engine.logger.info("stalled, its event is emitted again", extra=engine.extra(record, self._process))
+        await engine.commits.apply(engine.transitions.emitted(record, swept_at=engine.now()))
+
+    async def _overdue(self, now: datetime) -> bool:
+        """True while the relay is behind: what seems stalled may only be waiting to be sent."""
+        page = await self._engine.records.list_outbox(self._engine.name, now=now - self._after / 2, limit=1)
+        return any(one.event.created_at < now - self._after / 2 for one in page.events)
+
+    async def _unread(self, status: int, now: datetime) -> datetime:
+        """Before which moment a run of this status must have been due, so that no consumer will still read of it."""
+        topic = _names.topic(self._engine.name, status)
+        consumers = []
+        if status in self._steps:
+            consumers.append(
+                _names.consumer(_names.joined(self._engine.name, status, *_names.shard_parts(WHOLE)), WHOLE)
+            )
+        if status in self._timers:
+            consumers.append(_names.joined(self._engine.name, status, "timeout-auto-inserter-consumer"))
+        limits = [await self._limit(topic, consumer, now) for consumer in consumers]
+        return min(limits)
+
+    def _delete_consumer(self) -> str:
+        return _names.joined(self._engine.name, "delete", "consumer")
+
+    async def _limit(self, topic: str, consumer: str, now: datetime) -> datetime:
+        oldest = await self._engine.stream.lag(topic, consumer)
+        limit = now - self._after
+        return limit if oldest is None else min(limit, oldest)

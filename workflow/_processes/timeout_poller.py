@@ -1,0 +1,219 @@
+"""Fires timers that are due.
+
+One loop per process looks for the due timers of every status whose role this process holds; each timer fires in a
+task of its own. A timer belongs to one run and one visit: it never acts on another run of the foreign ID, nor on a
+later visit. Its result carries its id as attempt id, so it is applied once even if it is claimed twice.
+"""
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from .. import _names
+from .._change import Verdict
+from .._engine import Engine
+from .._handlers import Timeout
+from .._record import Record, TimeoutRecord
+from .._results import auto_pause, error_text, interpret
+from .._runstate import RunState
+from .._transitions import AUTO_PAUSE_REASON, clip
+from .._wake import Wake
+from ..errors import InvalidRunState, WorkflowError
+from .supervisor import Process
+from .tenure import Tenure
+
+CLAIM = timedelta(minutes=1)
+"""How long a claimed timer is out of others' reach."""
+LONGEST_POSTPONEMENT = timedelta(minutes=5)
+"""How long a paused run's timer sleeps at most; resuming wakes it anyway."""
+SAFETY_NET = timedelta(seconds=1)
+"""How often timers are looked for although nothing announced one: the store may be shared with other processes."""
+RETRY = 1.0
+"""Seconds before an unreachable timeout store is asked again."""
+CONFLICTS = 5
+"""How often a timer is tried against a run that moves within its visit."""
+
+
+class TimeoutPoller:
+    """All due timers of one process."""
+
+    def __init__(self, engine: Engine[Any, Any]) -> None:
+        self._engine = engine
+        self._wake = Wake(engine.clock)
+        self._held: dict[int, str] = {}
+        self._tasks: dict[asyncio.Task[None], int] = {}
+        self._slots = engine.settings.options().max_in_flight or 1
+        self._logger: logging.Logger = engine.logger
+
+    def process(self, status: int) -> Process:
+        """The process that holds the role for one status."""
+        name = _names.joined(self._engine.definition.status_text(status), "timeout-consumer")
+
+        async def body(tenure: Tenure) -> None:
+            self._held[status] = name
+            self._wake.set()
+            try:
+                await tenure.leaving.wait()
+            finally:
+                del self._held[status]
+            await tenure.drain([task for task, of in self._tasks.items() if of == status])
+
+        return Process(name=name, role=_names.joined(self._engine.name, status, "timeout-consumer"), body=body)
+
+    async def run(self) -> None:
+        """Fire timers until cancelled."""
+        listener = asyncio.ensure_future(self._listen())
+        try:
+            while True:
+                try:
+                    await self._poll()
+                except WorkflowError as error:
+                    self._logger.warning("timers cannot be read now: %s", error, extra={"workflow": self._engine.name})
+                    await asyncio.sleep(RETRY)
+        finally:
+            listener.cancel()
+            for task in self._tasks:
+                task.cancel()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._engine.timeouts.wait_for_timeouts(self._engine.name)
+            except WorkflowError:
+                await asyncio.sleep(RETRY)
+            self._wake.set()
+
+    async def _poll(self) -> None:
+        """One look: claim what is due and there is room for, then sleep until something may be due."""
+        self._wake.clear()
+        room = self._slots - len(self._tasks)
+        if not self._held or room <= 0:
+            await self._wake.sleep(at_most=None if not self._held else SAFETY_NET)
+            return
+        now = self._engine.now()
+        page = await self._engine.timeouts.claim_due(
+            self._engine.name, tuple(self._held), now=now, until=now + CLAIM, limit=room
+        )
+        if page.timeouts:
+            await self._fire_all(page.timeouts)
+            return
+        await self._wake.sleep(until=page.next_due, at_most=SAFETY_NET)
+
+    async def _fire_all(self, timeouts: tuple[TimeoutRecord, ...]) -> None:
+        records = await self._engine.records.lookup([timeout.run_id for timeout in timeouts])
+        for timeout in timeouts:
+            task = asyncio.get_running_loop().create_task(self._fire(timeout, records.get(timeout.run_id)))
+            self._tasks[task] = timeout.status
+            task.add_done_callback(self._fired)
+
+    def _fired(self, task: "asyncio.Task[None]") -> None:
+        del self._tasks[task]
+        self._wake.set()
+
+    async def _fire(self, timeout: TimeoutRecord, record: Record | None) -> None:
+        process = self._held.get(timeout.status, "")
+        try:
+            await self._settle(timeout, record, process)
+        except Exception as error:
+            self._engine.metrics.error(self._engine.name, process)
+            self._logger.error("timer %s could not be fired: %s", timeout.id, error, exc_info=error)
+
+    async def _settle(self, timeout: TimeoutRecord, record: Record | None, process: str) -> None:
+        store = self._engine.timeouts
+        for _ in range(CONFLICTS):
+            if record is None or record.visit != timeout.visit or record.run_state.finished:
+                await store.cancel([timeout.id])
+                return
+            if record.run_state is RunState.PAUSED:
+                await store.postpone([replace(timeout, due_at=self._later(timeout))])
+                return
+            declared = self._declared(timeout)
+            if declared is None or await self._applied_before(timeout):
+                await store.complete([timeout.id])
+                return
+            conflict = await self._try(timeout, declared, record, process)
+            if conflict is None:
+                return
+            record = conflict
+        await store.postpone([replace(timeout, due_at=self._engine.now() + SAFETY_NET)])
+
+    def _declared(self, timeout: TimeoutRecord) -> Timeout | None:
+        declared = self._engine.definition.timeouts.get(timeout.status, ())
+        return declared[timeout.timer] if timeout.timer < len(declared) else None
+
+    async def _applied_before(self, timeout: TimeoutRecord) -> bool:
+        # The first claim cannot have been applied; a later one may follow a crash between commit and completion.
+        if timeout.claims <= 1:
+            return False
+        return await self._engine.records.find_attempt(timeout.run_id, timeout.id) is not None
+
+    async def _try(self, timeout: TimeoutRecord, declared: Timeout, record: Record, process: str) -> Record | None:
+        """Run the timer's function once; the present record if the run was moved meanwhile."""
+        engine = self._engine
+        options = engine.settings.options(declared.options)
+        began = asyncio.get_running_loop().time()
+        try:
+            run = engine.handling(record)
+            run.attempt, run.last_error = timeout.attempt, timeout.last_error
+            result = await engine.invoker.call(declared.handler, run, engine.now(), timeout=options.timeout)
+            move = interpret(engine, record, run, result, declared.destinations, timeout.id)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
+            await self._fail(timeout, declared, record, error, process)
+            return None
+        finally:
+            engine.metrics.latency(engine.name, process, asyncio.get_running_loop().time() - began)
+        if move is None:
+            engine.debug("skipping update", record, process)
+            await engine.timeouts.complete([timeout.id])
+            return None
+        outcome = await engine.commits.apply(move)
+        if outcome.verdict is Verdict.CONFLICT and outcome.record is not None:
+            return outcome.record
+        left = move.record.visit != timeout.visit or move.record.run_state.finished
+        await (engine.timeouts.cancel if left else engine.timeouts.complete)([timeout.id])
+        return None
+
+    async def _fail(
+        self, timeout: TimeoutRecord, declared: Timeout, record: Record, error: Exception, process: str
+    ) -> None:
+        """Failures count on the timer: it is due again after a back-off; too many pause the run."""
+        engine = self._engine
+        options = engine.settings.options(declared.options)
+        engine.metrics.error(engine.name, process)
+        extra = engine.extra(record, process)
+        self._logger.warning("timeout failed (attempt %d): %s", timeout.attempt, error, exc_info=error, extra=extra)
+        threshold = options.pause_after_err_count or 0
+        if threshold and timeout.attempt >= threshold:
+            try:
+                move = auto_pause(engine, record, AUTO_PAUSE_REASON, error_text(error), engine.entropy.attempt_id())
+                await engine.commits.apply(move)
+            except InvalidRunState:
+                engine.debug("not paused: the run was stopped meanwhile", record, process)
+        delay = options.back_off().delay(timeout.attempt, engine.entropy.draw)
+        await engine.timeouts.postpone(
+            [
+                replace(
+                    timeout,
+                    due_at=engine.now() + delay,
+                    attempt=timeout.attempt + 1,
+                    last_error=clip(error_text(error)),
+                )
+            ]
+        )
+
+    def _later(self, timeout: TimeoutRecord) -> datetime:
+        doublings: int = min(timeout.claims, 10)
+        return self._engine.now() + min(CLAIM * (1 << doublings), LONGEST_POSTPONEMENT)
+
+
+async def revive(engine: Engine[Any, Any], record: Record) -> None:
+    """Make the timers of a resumed run due again when they were; their failures are forgotten."""
+    if record.status not in engine.definition.timeouts or engine.timeout_store is None:
+        return
+    waiting = await engine.timeouts.list(engine.name, run_id=record.run_id)
+    again = [replace(t, due_at=t.expire_at, attempt=1) for t in waiting if not t.completed and t.visit == record.visit]
+    if again:
+        await engine.timeouts.postpone(again)
