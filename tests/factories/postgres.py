@@ -20,8 +20,8 @@ from workflow_adapters.postgres import PostgresBackend
 class _GatedBackend(PostgresBackend):
     """A backend that reaches its server through a gate."""
 
-    def __init__(self, dsn: str, gate: Gate, *, schema: str) -> None:
-        super().__init__(dsn, schema=schema)
+    def __init__(self, dsn: str, gate: Gate, *, schema: str, lease_time: timedelta, safety_net: float) -> None:
+        super().__init__(dsn, schema=schema, lease_time=lease_time, safety_net=safety_net)
         self.gate = gate
 
     def parts(self) -> Sequence[object]:
@@ -45,15 +45,15 @@ class PostgresFactory(Factory):
 
     def backend(self) -> Backend:
         if not self.breakable:
-            return PostgresBackend(self._dsn, schema=self._schema)
+            return PostgresBackend(self._dsn, schema=self._schema, lease_time=self.lease_time, safety_net=1.0)
         address = urlsplit(self._dsn)
         gate = Gate(address.hostname or "127.0.0.1", address.port or 5432)
         user = f"{address.netloc.rpartition('@')[0]}@" if "@" in address.netloc else ""
         through = urlunsplit(address._replace(netloc=f"{user}127.0.0.1:{gate.port}"))
-        return _GatedBackend(through, gate, schema=self._schema)
+        return _GatedBackend(through, gate, schema=self._schema, lease_time=self.lease_time, safety_net=1.0)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
         connection = await asyncpg.connect(self._dsn)
         try:
             yield connection
@@ -93,7 +93,7 @@ class PostgresFactory(Factory):
                 self._rows_made = True
 
     def business_write(self, value: str) -> OnCommit:
-        async def write(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        async def write(connection: asyncpg.Connection) -> None:
             await self._make_rows()
             await connection.execute(f'insert into "{self._schema}".business values ($1)', value)
 

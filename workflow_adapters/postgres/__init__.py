@@ -1,0 +1,14 @@
+"""Postgres for production: records, outbox, events, timeouts and roles in one schema."""
+
+try:
+    import asyncpg as _asyncpg
+except ImportError as error:
+    raise ImportError(
+        "workflow_adapters.postgres needs the asyncpg driver: pip install 'workflow-asyncio[postgres]'"
+    ) from error
+del _asyncpg
+
+from .backend import PostgresBackend
+from .schema import SchemaBehind
+
+__all__ = ["PostgresBackend", "SchemaBehind"]

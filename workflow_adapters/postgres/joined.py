@@ -1,0 +1,160 @@
+"""Transactions shared with the user: changes written in theirs, and their rows written in ours.
+
+Owns the mark that says which connection the calling task has joined. A joined change is seen by nobody before the
+user commits, so nothing here announces it: the relay finds it by looking.
+"""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import asyncpg
+
+from workflow._change import OnCommit
+
+from .connections import Connection, Lane
+from .failures import LOST, is_lost, is_transient, outcome_unknown, unavailable
+
+__all__ = ["Joinable", "Joined", "call_in_transaction"]
+
+T = TypeVar("T")
+
+
+class _SQLAlchemyConnection(Protocol):
+    async def get_raw_connection(self) -> Any: ...
+
+    async def exec_driver_sql(self, statement: str) -> Any: ...
+
+
+class _SQLAlchemySession(Protocol):
+    async def connection(self) -> Any: ...
+
+
+Joinable: TypeAlias = "Connection | _SQLAlchemyConnection | _SQLAlchemySession"
+"""An asyncpg connection inside a transaction, or a connection or session of SQLAlchemy's asyncio extension."""
+
+
+class Joined:
+    """Which transaction of the user's each task has joined; one for every backend."""
+
+    def __init__(self) -> None:
+        # A task that is started inside inherits the context but not the transaction, so the mark names its task.
+        self._mark: ContextVar[tuple[asyncio.Task[Any] | None, Connection] | None] = ContextVar("joined", default=None)
+
+    def connection(self) -> Connection | None:
+        """The connection that the calling task has joined, if any."""
+        mark = self._mark.get()
+        return mark[1] if mark is not None and mark[0] is asyncio.current_task() else None
+
+    @asynccontextmanager
+    async def join(self, joinable: Joinable) -> AsyncIterator[None]:
+        """Write the changes of this task through that connection, until the context is left."""
+        connection = await _driver_connection(joinable)
+        if not connection.is_in_transaction():
+            raise ValueError("joined: the connection is not inside a transaction; begin one first")
+        token = self._mark.set((asyncio.current_task(), connection))
+        try:
+            yield
+        finally:
+            self._mark.reset(token)
+
+    async def run(self, connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `work` returns, in a savepoint, so that its failure leaves the user's transaction usable."""
+        try:
+            return await to_end(_in_savepoint(connection, work))
+        except LOST as error:
+            if is_lost(error) or is_transient(error):
+                # Their transaction cannot commit any more, so nothing was written.
+                raise unavailable(error) from error
+            raise
+
+
+async def _in_savepoint(connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
+    await connection.execute("savepoint workflow")
+    try:
+        result = await work(connection)
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("rollback to savepoint workflow; release savepoint workflow")
+        raise
+    await connection.execute("release savepoint workflow")
+    return result
+
+
+async def to_end(work: Awaitable[T]) -> T:
+    """What `work` returns; a cancellation is delivered after it has ended, because the connection is the caller's."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()
+        raise cancelled
+    return task.result()
+
+
+async def _driver_connection(joinable: Any) -> Connection:
+    """The asyncpg connection below what the user has; SQLAlchemy is recognised, never imported."""
+    if hasattr(joinable, "exec_driver_sql") or hasattr(joinable, "connection"):
+        joinable = joinable if hasattr(joinable, "exec_driver_sql") else await joinable.connection()
+        # SQLAlchemy begins its transaction with the first statement.
+        await joinable.exec_driver_sql("select 1")
+        joinable = (await joinable.get_raw_connection()).driver_connection
+    if not isinstance(joinable, asyncpg.Connection | asyncpg.pool.PoolConnectionProxy):
+        raise TypeError(f"joined: an asyncpg connection or an SQLAlchemy asyncio session, not {type(joinable)!r}")
+    return joinable
+
+
+async def call_in_transaction(
+    lane: Lane, write: Callable[[Connection], Awaitable[set[str]]], functions: Sequence[OnCommit]
+) -> set[str]:
+    """Write by compare-and-swap, and only if that was applied call the user's functions before committing.
+
+    Raises:
+        Unavailable: nothing was written.
+        OutcomeUnknown: the connection was lost at the commit.
+        Exception: whatever a function raised; nothing was written.
+    """
+
+    async def work(connection: Connection) -> set[str]:
+        try:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                applied = await write(connection)
+                if applied:
+                    await _call(functions, connection)
+            except BaseException:
+                if not connection.is_closed():
+                    await transaction.rollback()
+                raise
+        except LOST as error:
+            # A user's function may raise a TimeoutError of its own, so only the connection's own state counts.
+            if connection.is_closed() or (isinstance(error, asyncpg.PostgresError) and _is_servers_fault(error)):
+                raise unavailable(error) from error
+            raise
+        try:
+            await transaction.commit()
+        except LOST as error:
+            raise outcome_unknown(error) from error
+        return applied
+
+    return await lane.borrow(work)
+
+
+def _is_servers_fault(error: BaseException) -> bool:
+    return is_lost(error) or is_transient(error)
+
+
+async def _call(functions: Sequence[OnCommit], connection: Connection) -> None:
+    for function in functions:
+        result = function(connection)
+        if inspect.isawaitable(result):
+            await result

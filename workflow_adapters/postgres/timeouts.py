@@ -1,0 +1,189 @@
+"""The timeout store: timers as rows, claimed in batches, due in order.
+
+A claim is a postponement that counts. It need not be on disk before the timer fires: the move that a timer makes is,
+and the log is written in order, so a claim is never lost without the move that followed it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+
+from workflow._record import TimeoutPage, TimeoutRecord
+from workflow.errors import TimeoutNotFound
+from workflow.protocols import TimeoutStore
+
+from .connections import Lane, Row
+from .names import quoted
+from .rows import check_timeout, columns
+from .signals import Signals
+from .wake import Flags
+
+__all__ = ["PostgresTimeoutStore"]
+
+_COLUMNS = """id, workflow_name, foreign_id, run_id, status, visit, timer, expire_at, due_at, created_at, completed,
+    attempt, last_error, claims"""
+
+_CREATE = f"""
+insert into {{schema}}.timeouts ({_COLUMNS})
+select * from unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::integer[], $7::integer[], $8::timestamptz[],
+    $9::timestamptz[], $10::timestamptz[], $11::boolean[], $12::integer[], $13::text[], $14::integer[]
+) order by 1 on conflict do nothing
+"""  # noqa: S608 - constants
+
+# Postponed by this very statement; `due_at` as it was orders them. The last row says when the next of the others is due.
+_CLAIM = f"""
+with due as (
+    select id, due_at as was from {{schema}}.timeouts
+    where workflow_name = $1 and not completed and due_at <= $3 and status = any($2::bigint[])
+        and (select set_config('synchronous_commit', 'off', true)) is not null
+    order by due_at, id limit $5 for update skip locked
+),
+claimed as (
+    update {{schema}}.timeouts t set due_at = $4, claims = claims + 1 from due where t.id = due.id
+    returning t.*, due.was
+)
+select {_COLUMNS}, was from claimed
+union all
+(select null, null, null, null, null, null, null, null, due_at, null, null, null, null, null, null
+ from {{schema}}.timeouts t
+ where workflow_name = $1 and not completed and status = any($2::bigint[]) and not exists (
+    select 1 from due where due.id = t.id)
+ order by due_at limit 1)
+order by was nulls last, id
+"""  # noqa: S608 - constants
+
+_POSTPONE = """
+update {schema}.timeouts t set due_at = w.due_at, attempt = w.attempt, last_error = w.last_error
+from unnest($1::text[], $2::timestamptz[], $3::integer[], $4::text[]) as w (id, due_at, attempt, last_error)
+where t.id = w.id
+"""
+_COMPLETE = "update {schema}.timeouts set completed = true where id = any($1::text[]) returning id"
+_CANCEL = "delete from {schema}.timeouts where id = any($1::text[])"
+_LIST = f"""
+select {_COLUMNS} from {{schema}}.timeouts where workflow_name = $1 order by expire_at, id
+"""  # noqa: S608 - constants
+_LIST_RUN = f"""
+select {_COLUMNS} from {{schema}}.timeouts where workflow_name = $1 and run_id = $2 order by expire_at, id
+"""  # noqa: S608 - constants
+
+
+def _timer(row: Row) -> TimeoutRecord:
+    return TimeoutRecord(
+        id=row[0],
+        workflow_name=row[1],
+        foreign_id=row[2],
+        run_id=row[3],
+        status=row[4],
+        visit=row[5],
+        timer=row[6],
+        expire_at=row[7],
+        due_at=row[8],
+        created_at=row[9],
+        completed=row[10],
+        attempt=row[11],
+        last_error=row[12],
+        claims=row[13],
+    )
+
+
+def _row(timer: TimeoutRecord) -> Sequence[object]:
+    return (
+        timer.id,
+        timer.workflow_name,
+        timer.foreign_id,
+        timer.run_id,
+        timer.status,
+        timer.visit,
+        timer.timer,
+        timer.expire_at,
+        timer.due_at,
+        timer.created_at,
+        timer.completed,
+        timer.attempt,
+        timer.last_error,
+        timer.claims,
+    )
+
+
+class PostgresTimeoutStore(TimeoutStore):
+    """Timers in one table."""
+
+    def __init__(self, *, writes: Lane, reads: Lane, signals: Signals, schema: str, safety_net: float) -> None:
+        name = quoted(schema)
+        self._writes, self._reads, self._signals = writes, reads, signals
+        self._create_sql, self._claim_sql, self._postpone_sql, self._complete_sql, self._cancel_sql = (
+            sql.replace("{schema}", name) for sql in (_CREATE, _CLAIM, _POSTPONE, _COMPLETE, _CANCEL)
+        )
+        self._list_sql, self._list_run_sql = (sql.replace("{schema}", name) for sql in (_LIST, _LIST_RUN))
+        self._news = Flags(safety_net)
+        signals.on("timeouts", self._news.set)
+
+    def _moved(self, names: set[str]) -> None:
+        for name in names:
+            self._news.set(name)
+            self._signals.send("timeouts", name)
+
+    async def create(self, timeouts: Sequence[TimeoutRecord]) -> None:
+        """Keep these timers, unless their ids exist."""
+        if not timeouts:
+            return
+        try:
+            await self._writes.write(self._create_sql, *columns([_row(timer) for timer in timeouts], 14))
+        except (asyncpg.PostgresError, ValueError, OverflowError):
+            for timer in timeouts:
+                check_timeout(timer)  # names the field
+            raise
+        self._moved({timer.workflow_name for timer in timeouts})
+
+    async def claim_due(
+        self, workflow_name: str, statuses: Sequence[int], *, now: datetime, until: datetime, limit: int
+    ) -> TimeoutPage:
+        """Claim timers that are due; see the port."""
+        rows = await self._writes.write(self._claim_sql, workflow_name, list(statuses), now, until, limit)
+        timers = tuple(_timer(row) for row in rows if row[0] is not None)
+        return TimeoutPage(timers, next((row[8] for row in rows if row[0] is None), None))
+
+    async def postpone(self, timeouts: Sequence[TimeoutRecord]) -> None:
+        """Write when these are looked at next, and why."""
+        if not timeouts:
+            return
+        rows = sorted((timer.id, timer.due_at, timer.attempt, timer.last_error) for timer in timeouts)
+        try:
+            await self._writes.write(self._postpone_sql, *columns(rows, 4))
+        except (asyncpg.PostgresError, ValueError, OverflowError):
+            for timer in timeouts:
+                check_timeout(timer)
+            raise
+        self._moved({timer.workflow_name for timer in timeouts})
+
+    async def complete(self, ids: Sequence[str]) -> None:
+        """Mark these as fired.
+
+        Raises:
+            TimeoutNotFound: there is none of this id; the others are completed.
+        """
+        if not ids:
+            return
+        found = {row[0] for row in await self._writes.write(self._complete_sql, sorted(ids))}
+        for one in ids:
+            if one not in found:
+                raise TimeoutNotFound(one)
+
+    async def cancel(self, ids: Sequence[str]) -> None:
+        """Remove these."""
+        if ids:
+            await self._writes.write(self._cancel_sql, sorted(ids))
+
+    async def list(self, workflow_name: str, *, run_id: str | None = None) -> Sequence[TimeoutRecord]:
+        """All timers of the workflow, or of one run."""
+        if run_id is None:
+            rows = await self._reads.fetch(self._list_sql, workflow_name)
+        else:
+            rows = await self._reads.fetch(self._list_run_sql, workflow_name, run_id)
+        return [_timer(row) for row in rows]
+
+    async def wait_for_timeouts(self, workflow_name: str) -> None:
+        """Return when a timer may have been created or moved forward."""
+        await self._news.wait(workflow_name)
