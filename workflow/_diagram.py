@@ -3,15 +3,12 @@
 The bytes are a promise: checked-in diagrams are compared with what this draws, so blanks and tabs stay as they are.
 """
 
-import re
 from collections.abc import Callable
 from enum import Enum
 from itertools import groupby
 from pathlib import Path
 
 from ._graph import StatusGraph
-
-_INNER_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 class Direction(Enum):
@@ -42,7 +39,7 @@ def render(
     head = (
         f"```mermaid\n---\ntitle: Workflow diagram of {name}\n---\nstateDiagram-v2\n\tdirection {direction.value}\n\t"
     )
-    nodes = "".join(f"\n\t{node}: {_INNER_CAPITAL.sub(' ', describe(node))}" for node in graph.nodes())
+    nodes = "".join(f"\n\t{node}: {_spaced(describe(node))}" for node in graph.nodes())
     edges = groupby(graph.info().transitions, key=lambda edge: edge[0])
     moves = "".join(_moves(origin, [destination for _, destination in group]) for origin, group in edges)
     return f"{head}{nodes}\n\t{moves}\n```"
@@ -53,6 +50,10 @@ def write(text: str, path: str | Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _spaced(text: str) -> str:
+    return text[:1] + "".join(f" {letter}" if letter.isupper() else letter for letter in text[1:])
 
 
 def _moves(origin: int, destinations: list[int]) -> str:
