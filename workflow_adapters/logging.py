@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-FIELDS: Final = ("workflow", "run_id", "foreign_id", "status", "process")
-"""What the engine says about a line, in `extra`, where it applies."""
+FIELDS: Final = ("workflow", "run_id", "foreign_id", "status", "process_name")
+"""What the engine says about a line, in `extra`, where it applies (`process` is the standard library's: a PID)."""
 
 
 class JSONFormatter(logging.Formatter):

@@ -54,7 +54,7 @@ def test_time_is_rfc_3339_in_utc() -> None:
 
 
 def test_the_engines_fields_are_written_where_they_apply(logger: logging.Logger, output: io.StringIO) -> None:
-    extra = {"workflow": "orders", "run_id": "r1", "foreign_id": "c-7", "status": "Paid", "process": ""}
+    extra = {"workflow": "orders", "run_id": "r1", "foreign_id": "c-7", "status": "Paid", "process_name": ""}
     logger.info("moved", extra=extra | {"secret": "not asked for"})
     (line,) = lines(output)
     assert set(line) == {"time", "level", "logger", "msg", "workflow", "run_id", "foreign_id", "status"}
