@@ -6,6 +6,7 @@ into a test runner of their own (`docs/writing_an_adapter.md` shows both).
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from . import (
     connectors,
@@ -13,6 +14,7 @@ from . import (
     events,
     listing,
     marks,
+    model,
     outages,
     outbox,
     races,
@@ -41,6 +43,7 @@ __all__ = [
 MODULES = (
     records,
     races,
+    model,
     marks,
     listing,
     sweeps,
@@ -82,7 +85,7 @@ class Report:
         return "\n".join(lines)
 
 
-async def examine(make: Callable[[], Factory], *, ports: Collection[str] = ()) -> Report:
+async def examine(make: Callable[[], Factory], *, ports: Collection[str] = (), limit: timedelta = CASE_LIMIT) -> Report:
     """Run every case (of these ports, or of all), each on a factory of its own; nothing is raised but cancellation."""
     report = Report()
     for case in CASES:
@@ -93,7 +96,7 @@ async def examine(make: Callable[[], Factory], *, ports: Collection[str] = ()) -
             if missing := case.missing(factory):
                 report.skipped[case.name] = missing
                 continue
-            await run(case, factory)
+            await run(case, factory, limit=limit)
         except Exception as error:  # noqa: BLE001 - whatever the adapter raised is what the report is about
             report.failed[case.name] = error
         else:

@@ -26,6 +26,7 @@ class Capability(Enum):
     """What not every backend can do, or what not every factory can arrange; the value says it in words."""
 
     SECOND_INSTANCE = "a second instance works on the same storage, as another process would"
+    SPREADING = "roles are spread evenly over the processes that declare them"
     REOPENING = "what was acknowledged is still there after every instance was closed"
     CRASHING = "the factory can end an instance without letting it release anything"
     UNREACHABLE = "the factory can cut an open instance off from its storage, and mend it"
@@ -242,7 +243,7 @@ async def opened(factory: Factory) -> AsyncIterator[Subject]:
         yield subject
 
 
-async def run(case: Case, factory: Factory) -> None:
+async def run(case: Case, factory: Factory, *, limit: timedelta = CASE_LIMIT) -> None:
     """Run one case on a factory with fresh storage; the caller has looked at `Case.missing` and closes the factory.
 
     Raises:
@@ -250,7 +251,7 @@ async def run(case: Case, factory: Factory) -> None:
     """
     factory.breakable = bool(case.needs & {Capability.CRASHING, Capability.UNREACHABLE})
     try:
-        async with asyncio.timeout(CASE_LIMIT.total_seconds()), opened(factory) as subject:
+        async with asyncio.timeout(limit.total_seconds()), opened(factory) as subject:
             await case.function(subject)
     except TimeoutError as error:
-        raise AssertionError(f"{case.sentence}: not within {CASE_LIMIT.total_seconds():g} s") from error
+        raise AssertionError(f"{case.sentence}: not within {limit.total_seconds():g} s") from error

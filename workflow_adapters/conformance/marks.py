@@ -8,7 +8,7 @@ from workflow._event import DeadLetter
 from workflow._record import Meta, Record
 from workflow._runstate import RunState
 
-from ._kit import Subject, cases_of
+from ._kit import Capability, Subject, cases_of
 from ._values import MINUTE, NOW, SECOND, WORKFLOW, created, event_of, moved, one, put
 
 case = cases_of("records")
@@ -201,3 +201,12 @@ async def dead_letters_are_kept_in_order_with_their_bytes(subject: Subject) -> N
     assert [msgspec.structs.replace(letter, id="") for letter in kept] == wanted
     assert list(await subject.records.dead_letters(WORKFLOW, limit=2)) == list(kept[:2])
     assert not await subject.records.dead_letters("nobody's workflow")
+
+
+@case("design 5: dead letters", needs=[Capability.REOPENING])
+async def dead_letters_are_there_after_reopening(subject: Subject) -> None:
+    letter = DeadLetter(workflow_name=WORKFLOW, source="hook", data=b"\x00", reason="why", created_at=NOW)
+    await subject.records.bury([letter])
+    await subject.reopen()
+    (kept,) = await subject.records.dead_letters(WORKFLOW)
+    assert msgspec.structs.replace(kept, id="") == letter

@@ -1,4 +1,4 @@
-# ruff: noqa: D103, PT017 - the name of a case is its sentence; the kit knows no pytest
+# ruff: noqa: D103 - the name of a case is its sentence
 """Cases for `RecordStore.store` under fire: several writers, cancelled writers, changes that cannot be stored."""
 
 import asyncio

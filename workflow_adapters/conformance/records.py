@@ -306,3 +306,10 @@ async def what_was_acknowledged_is_there_after_a_crash(subject: Subject) -> None
     assert set(await subject.records.lookup([move.run_id for move in moves])) == {move.run_id for move in moves}
     page = await subject.records.list_outbox(WORKFLOW, now=NOW, limit=100)
     assert len(page.events) == 50
+
+
+@case("contract: joined")
+async def outside_of_a_users_transaction_nothing_is_joined(subject: Subject) -> None:
+    assert subject.records.joined() is False
+    await put(subject.records, created("run"))
+    assert subject.records.joined() is False

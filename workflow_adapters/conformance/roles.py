@@ -279,7 +279,7 @@ async def one_process_alone_is_given_every_role(subject: Subject) -> None:
         await fleet.quit()
 
 
-@case("design 4.8: groups are spread evenly", needs=[SECOND])
+@case("design 4.8: groups are spread evenly", needs=[SECOND, Capability.SPREADING])
 async def groups_stay_whole_and_are_spread_over_the_processes(subject: Subject) -> None:
     fleet = _Fleet(4)
     other = await subject.another()
@@ -291,7 +291,7 @@ async def groups_stay_whole_and_are_spread_over_the_processes(subject: Subject) 
         await fleet.quit()
 
 
-@case("design 4.8: a new member", needs=[SECOND])
+@case("design 4.8: a new member", needs=[SECOND, Capability.SPREADING])
 async def a_process_that_joins_later_is_given_its_share(subject: Subject) -> None:
     fleet = _Fleet(4)
     other = await subject.another()
@@ -304,7 +304,7 @@ async def a_process_that_joins_later_is_given_its_share(subject: Subject) -> Non
         await fleet.quit()
 
 
-@case("design 4.8: stop", needs=[SECOND])
+@case("design 4.8: stop", needs=[SECOND, Capability.SPREADING])
 async def what_a_leaving_process_held_goes_to_those_that_stay(subject: Subject) -> None:
     fleet = _Fleet(4)
     other = await subject.another()
@@ -318,7 +318,7 @@ async def what_a_leaving_process_held_goes_to_those_that_stay(subject: Subject) 
         await fleet.quit()
 
 
-@case("design 4.8: takeover", needs=[SECOND, Capability.CRASHING])
+@case("design 4.8: takeover", needs=[SECOND, Capability.SPREADING, Capability.CRASHING])
 async def what_a_dead_process_held_goes_to_those_that_live(subject: Subject) -> None:
     fleet = _Fleet(4)
     doomed = await subject.another()
