@@ -8,7 +8,7 @@ except ImportError as error:
     ) from error
 del _asyncpg
 
-from .backend import PostgresBackend
-from .schema import SchemaBehind
+from .backend import PostgresBackend  # noqa: E402 - after the driver was found
+from .schema import SchemaBehind  # noqa: E402
 
 __all__ = ["PostgresBackend", "SchemaBehind"]

@@ -14,11 +14,12 @@ import asyncpg
 from workflow.protocols import Backend
 
 from .connections import Connections, ServerSettings
-from .failures import LOST, is_lost, is_transient, unavailable
 from .events import PostgresEventStreamer
+from .failures import LOST, is_lost, is_transient, unavailable
 from .joined import Joinable, Joined
 from .names import quoted
 from .records import PostgresRecordStore
+from .roles import PostgresRoleScheduler
 from .schema import migrate, verify
 from .signals import Signals
 from .timeouts import PostgresTimeoutStore
@@ -126,7 +127,8 @@ class PostgresBackend(Backend):
         timeouts = PostgresTimeoutStore(
             writes=stream, reads=reads, signals=signals, schema=schema, safety_net=safety_net
         )
-        super().__init__(records, events, None, timeouts)
+        roles = PostgresRoleScheduler(connections.lane("roles", 1), signals, schema=schema, lease_time=lease_time)
+        super().__init__(records, events, roles, timeouts)
 
     def parts(self) -> Sequence[object]:
         """The connections first, so that they are closed last."""

@@ -129,7 +129,8 @@ class Lane:
 
     async def _read(self, connection: Connection, sql: str, args: Sequence[object]) -> Sequence[Row]:
         if not self._owner.server.pooled:
-            return await connection.fetch(sql, *args)
+            rows: Sequence[Row] = await connection.fetch(sql, *args)
+            return rows
         await connection.execute(self._begin)
         rows = await connection.fetch(sql, *args)
         await connection.execute("commit")
@@ -138,7 +139,8 @@ class Lane:
     async def _write(self, connection: Connection, sql: str, args: Sequence[object]) -> Sequence[Row]:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await connection.fetch(sql, *args)
+                rows: Sequence[Row] = await connection.fetch(sql, *args)
+                return rows
             except LOST as error:
                 if is_lost(error):
                     raise outcome_unknown(error) from error

@@ -145,19 +145,22 @@ create table {schema}.timeouts (
 create index timeouts_due on {schema}.timeouts (workflow_name, due_at, id) where not completed;
 create index timeouts_run on {schema}.timeouts (run_id);
 
+-- A lease or membership that claims to last longer than its own lease time is void: the clock was set back.
 create table {schema}.members (
     process text primary key,
-    wants text[] not null,
+    roles text[] not null,
+    groups text[] not null,
     joined_at timestamptz not null,
-    expires_at timestamptz not null
+    expires_at timestamptz not null,
+    lease_time interval not null
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 create table {schema}.leases (
     role text primary key,
-    "group" text not null,
     holder text not null,
     token bigint not null,
-    expires_at timestamptz not null
+    expires_at timestamptz not null,
+    lease_time interval not null
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- For people: bytes that are JSON as jsonb, null for any others.
@@ -208,7 +211,7 @@ create table if not exists {schema}.migrations (
 def migration(schema: str, number: int) -> str:
     """The SQL of one migration, which also notes that it was applied."""
     purpose, sql = MIGRATIONS[number - 1]
-    note = "insert into {schema}.migrations (number, purpose) values (%d, '%s');\n" % (number, purpose)
+    note = f"insert into {{schema}}.migrations (number, purpose) values ({number}, '{purpose}');\n"  # noqa: S608
     return (sql + "\n" + note).replace("{schema}", quoted(schema))
 
 
@@ -220,6 +223,8 @@ def prepare(schema: str) -> str:
 def script(schema: str, *, after: int = 0) -> str:
     """All SQL from migration number `after` (exclusive) to the newest, for those who run their own migrations."""
     parts = [prepare(schema)] if after == 0 else []
-    for number in range(after + 1, CURRENT + 1):
-        parts.append(f"-- {number}: {MIGRATIONS[number - 1][0]}\n{migration(schema, number).strip()}\n")
+    parts += [
+        f"-- {number}: {MIGRATIONS[number - 1][0]}\n{migration(schema, number).strip()}\n"
+        for number in range(after + 1, CURRENT + 1)
+    ]
     return "begin;\n" + "\n".join(parts) + "commit;\n"

@@ -7,6 +7,7 @@ _LONGEST = 63
 
 MIGRATION_LOCK = 1
 APPEND_LOCK = 2
+ROLES_LOCK = 3
 
 
 def quoted(name: str) -> str:

@@ -22,7 +22,6 @@ __all__ = [
     "check_text",
     "decode_event",
     "encode_event",
-    "history_record",
     "move_columns",
     "note_columns",
     "record",

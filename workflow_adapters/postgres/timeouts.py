@@ -32,7 +32,7 @@ select * from unnest(
 ) order by 1 on conflict do nothing
 """  # noqa: S608 - constants
 
-# Postponed by this very statement; `due_at` as it was orders them. The last row says when the next of the others is due.
+# Postponed by this very statement; `due_at` as it was orders them. The last row: when the next of the others is due.
 _CLAIM = f"""
 with due as (
     select id, due_at as was from {{schema}}.timeouts
