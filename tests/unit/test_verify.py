@@ -1,0 +1,356 @@
+"""The history checker: it accepts every history the engine's rules make, and finds each kind of damage."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from workflow import Builder, Run
+from workflow._change import Move, Outcome
+from workflow._graph import StatusGraph
+from workflow._record import Meta, Record, RecordQuery
+from workflow._runstate import RUNNABLE, RunState
+from workflow._transitions import Transitions
+from workflow.verify import Duties, Rule, check_history, verify
+from workflow_adapters.memory import MemoryBackend, MemoryRecordStore
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def graph() -> StatusGraph:
+    made = StatusGraph()
+    for edge in ((1, 2), (2, 1), (2, 2), (2, 3)):
+        made.add(*edge)
+    return made
+
+
+TRANSITIONS = Transitions("w", graph(), str, {})
+
+
+def triggered(run_id: str = "r", foreign_id: str = "f", status: int = 1) -> Move:
+    return TRANSITIONS.triggered(
+        foreign_id=foreign_id, run_id=run_id, status=status, data=b"{}", now=NOW, start_at=None, meta=Meta()
+    )
+
+
+def follow(record: Record, verb: str, attempt_id: str) -> Move:
+    """What the engine would write next."""
+    now = record.updated_at + SECOND
+    match verb:
+        case "fail":
+            return TRANSITIONS.failed(record, "boom", now, SECOND, attempt_id)
+        case "repeat":
+            return TRANSITIONS.repeated(record, b'{"n":1}', now, attempt_id)
+        case "pause":
+            return TRANSITIONS.stopped(record, RunState.PAUSED, "why", now, attempt_id)
+        case "auto-pause":
+            return TRANSITIONS.stopped(record, RunState.PAUSED, "why", now, attempt_id, error="boom", auto=True)
+        case "cancel":
+            return TRANSITIONS.stopped(record, RunState.CANCELLED, "why", now, attempt_id)
+        case "resume":
+            return TRANSITIONS.resumed(record, now, attempt_id)
+        case "ask":
+            return TRANSITIONS.deletion_requested(record, "why", now, attempt_id)
+        case "erase":
+            return TRANSITIONS.deleted(record, b"", now, attempt_id)
+    return TRANSITIONS.moved(record, int(verb), b"{}", now, attempt_id)
+
+
+def verbs(record: Record) -> list[str]:
+    """What may happen to a run next."""
+    state = record.run_state
+    if state in RUNNABLE:
+        return ["fail", "repeat", "pause", "auto-pause", "cancel", *map(str, graph().transitions(record.status))]
+    if state is RunState.PAUSED:
+        return ["resume", "cancel"]
+    return ["erase", "fail"] if state is RunState.REQUESTED_DATA_DELETED else ["ask"]
+
+
+async def play(store: MemoryRecordStore, *script: str, run_id: str = "r", foreign_id: str = "f") -> Record:
+    move = triggered(run_id, foreign_id)
+    assert [outcome.ok for outcome in await store.store([move])] == [True]
+    for number, verb in enumerate(script):
+        move = follow(move.record, verb, f"{run_id}-a{number}")
+        assert [outcome.ok for outcome in await store.store([move])] == [True]
+    return move.record
+
+
+async def history_of(*script: str) -> list[Record]:
+    store = MemoryRecordStore()
+    await play(store, *script)
+    return list(await store.history("r"))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+async def test_every_history_that_the_engines_rules_make_is_accepted(data: st.DataObject) -> None:
+    """Design, section 1: the promise."""
+    store = MemoryRecordStore()
+    move = triggered(status=data.draw(st.sampled_from([1, 2, 3])))
+    await store.store([move])
+    for number in range(data.draw(st.integers(0, 12))):
+        move = follow(move.record, data.draw(st.sampled_from(verbs(move.record))), f"a{number}")
+        assert [outcome.ok for outcome in await store.store([move])] == [True]
+    assert check_history(await store.history("r"), graph(), record=move.record) == []
+    report = await verify(store, "w", graph=graph(), acknowledged={"r": move.record.version})
+    assert report.ok, str(report)
+
+
+Damage = Callable[[list[Record]], list[Record]]
+
+
+def at(index: int, **changes: object) -> Damage:
+    def damage(history: list[Record]) -> list[Record]:
+        return [*history[:index], replace(history[index], **changes), *history[index + 1 :]]
+
+    return damage
+
+
+SCRIPT = ("fail", "2", "pause", "resume", "repeat", "3")
+"""Versions: 1 triggered, 2 failed, 3 moved, 4 paused, 5 resumed, 6 repeated, 7 completed."""
+
+
+@pytest.mark.parametrize(
+    ("damage", "rule"),
+    [
+        (lambda history: [*history[:2], *history[3:]], Rule.VERSIONS),
+        (lambda history: [*history, history[-1]], Rule.VERSIONS),
+        (lambda history: [history[1], history[0], *history[2:]], Rule.VERSIONS),
+        (lambda history: history[1:], Rule.VERSIONS),
+        (at(3, foreign_id="another"), Rule.IDENTITY),
+        (at(3, workflow_name="another"), Rule.IDENTITY),
+        (at(3, created_at=NOW + SECOND), Rule.IDENTITY),
+        (at(2, status=3), Rule.EDGE),
+        (at(0, status=3, run_state=RunState.COMPLETED), Rule.EDGE),
+        (at(0, run_state=RunState.RUNNING), Rule.RUN_STATE),
+        (at(0, run_state=RunState.COMPLETED), Rule.RUN_STATE),
+        (at(6, run_state=RunState.RUNNING), Rule.RUN_STATE),
+        (at(6, run_state=RunState.CANCELLED), Rule.RUN_STATE),
+        (at(1, run_state=RunState.COMPLETED), Rule.RUN_STATE),
+        (at(4, run_state=RunState.PAUSED), Rule.RUN_STATE),
+        (at(5, run_state=RunState.INITIATED), Rule.RUN_STATE),
+        (at(0, visit=0), Rule.STEP),
+        (at(0, attempt=2), Rule.STEP),
+        (at(1, attempt=1), Rule.STEP),
+        (at(1, attempt=3), Rule.STEP),
+        (at(1, step_version=2), Rule.STEP),
+        (at(2, attempt=2), Rule.STEP),
+        (at(2, visit=2), Rule.STEP),
+        (at(2, step_version=1), Rule.STEP),
+        (at(3, attempt=2), Rule.STEP),
+        (at(3, step_version=1), Rule.STEP),
+        (at(4, attempt=2), Rule.STEP),
+        (at(5, attempt=2), Rule.STEP),
+        (at(3, visit=4), Rule.STEP),
+        (at(5, attempt_id="r-a1"), Rule.ATTEMPT),
+    ],
+)
+async def test_each_kind_of_damage_is_found(damage: Damage, rule: Rule) -> None:
+    history = await history_of(*SCRIPT)
+    assert check_history(history, graph()) == []
+    assert rule in {violation.rule for violation in check_history(damage(history), graph())}
+
+
+async def test_a_finished_run_stays_finished() -> None:
+    for script in (("2", "3"), ("cancel",)):
+        history = await history_of(*script)
+        last = history[-1]
+        again = replace(last, version=last.version + 1, attempt_id="x", run_state=RunState.RUNNING, attempt=2)
+        assert {v.rule for v in check_history([*history, again], graph())} >= {Rule.RUN_STATE}
+        moved = TRANSITIONS.moved(last, 2, b"", NOW, "x").record
+        assert {v.rule for v in check_history([*history, moved], graph())} >= {Rule.RUN_STATE}
+
+
+async def test_a_paused_run_does_not_move() -> None:
+    history = await history_of("2", "pause")
+    moved = TRANSITIONS.moved(history[-1], 3, b"", NOW, "x").record
+    assert [v.rule for v in check_history([*history, moved], graph())] == [Rule.RUN_STATE]
+
+
+async def test_data_left_after_an_erasure_is_found() -> None:
+    history = await history_of("fail", "cancel", "ask", "erase")
+    assert check_history(history, graph()) == []
+    for field in ({"object": b"secret"}, {"last_error": "secret"}, {"meta": Meta(run_state_reason="secret")}):
+        found = check_history(at(1, **field)(history), graph())
+        assert [(v.rule, v.version) for v in found] == [(Rule.ERASURE, 2)]
+
+
+async def test_without_a_graph_edges_are_left_unchecked() -> None:
+    history = await history_of("2")
+    assert check_history(at(1, status=9)(history)) == []
+
+
+async def test_a_record_without_history_is_found() -> None:
+    assert [v.rule for v in check_history([], graph(), record=triggered().record)] == [Rule.VERSIONS]
+    assert check_history([], graph()) == []
+
+
+class Tampered(MemoryRecordStore):
+    """A store that was damaged: `histories` and `records` stand instead of what was stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.histories: dict[str, Sequence[Record]] = {}
+        self.records: dict[str, Record | None] = {}
+
+    async def history(self, run_id: str) -> Sequence[Record]:
+        return self.histories.get(run_id, await super().history(run_id))
+
+    async def lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
+        found = {**await super().lookup(run_ids)}
+        return {k: v for k in run_ids if (v := self.records.get(k, found.get(k))) is not None}
+
+    async def list(self, query: RecordQuery) -> Sequence[Record]:
+        return [self.records.get(r.run_id) or r for r in await super().list(query)]
+
+
+async def rules(store: MemoryRecordStore, **asked: object) -> list[Rule]:
+    report = await verify(store, "w", graph=graph(), **asked)  # type: ignore[arg-type]
+    return [violation.rule for violation in report.violations]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"status": 1}, {"run_state": RunState.PAUSED}, {"attempt": 7}, {"version": 9}, {"visit": 1}, {"foreign_id": "x"}],
+)
+async def test_a_record_that_differs_from_its_history_is_found(changes: dict[str, object]) -> None:
+    store = Tampered()
+    record = await play(store, "2")
+    store.records["r"] = replace(record, **changes)
+    assert set(await rules(store)) == {Rule.RECORD}
+
+
+async def test_a_record_behind_its_history_is_found() -> None:
+    store = Tampered()
+    await play(store, "2", "fail")
+    store.records["r"] = (await store.history("r"))[1]
+    assert await rules(store) == [Rule.RECORD]
+
+
+async def test_a_run_that_moves_while_it_is_read_is_no_violation() -> None:
+    class Busy(MemoryRecordStore):
+        """Something moves each time its history has been read."""
+
+        async def history(self, run_id: str) -> Sequence[Record]:
+            record = (await self.lookup([run_id]))[run_id]
+            before = await super().history(run_id)
+            await self.store([follow(record, "repeat", f"{run_id}-{record.version}")])
+            return before if record.version % 2 else await super().history(run_id)
+
+    store = Busy()
+    for number in range(3):
+        await play(store, "2", *["fail"] * number, run_id=f"r{number}", foreign_id=f"f{number}")
+    report = await verify(store, "w", graph=graph())
+    assert report.ok, str(report)
+
+
+async def test_lost_acknowledgements_are_found() -> None:
+    store = MemoryRecordStore()
+    await play(store, "2", "fail")
+    assert await rules(store, acknowledged={"r": 3}) == []
+    assert await rules(store, acknowledged={"r": 4}) == [Rule.ACKNOWLEDGED]
+    assert await rules(store, acknowledged={"lost": 1}) == [Rule.ACKNOWLEDGED]
+
+
+async def test_two_live_runs_of_a_foreign_id_are_found() -> None:
+    store = Tampered()
+    await play(store, "2", "3", run_id="old")
+    record = await play(store, "2", run_id="new")
+    assert await rules(store) == []
+    history = list(await store.history("old"))[:-1]
+    store.histories["old"], store.records["old"] = history, history[-1]
+    assert record.run_state.live
+    assert await rules(store) == [Rule.UNIQUE]
+
+
+async def test_runs_that_were_due_and_are_not_handled_are_found() -> None:
+    store = MemoryRecordStore()
+    await play(store, "2", run_id="step", foreign_id="1")
+    await play(store, run_id="callback", foreign_id="2")
+    await play(store, "2", "pause", run_id="paused", foreign_id="3")
+    await play(store, "cancel", "ask", run_id="erase", foreign_id="4")
+    duties = Duties(steps=frozenset({2}), callbacks=frozenset({1}))
+
+    async def overdue(due_before: datetime, asked: Duties = duties) -> set[str]:
+        report = await verify(store, "w", graph=graph(), duties=asked, due_before=due_before)
+        assert {violation.rule for violation in report.violations} <= {Rule.OVERDUE}
+        return {violation.run_id for violation in report.violations}
+
+    assert await overdue(NOW) == set()
+    assert await overdue(NOW + SECOND * 60) == {"step", "erase"}
+    assert await overdue(NOW + SECOND * 60, Duties(steps=frozenset({2}))) == {"step", "erase", "callback"}
+    assert await overdue(NOW + SECOND * 60, Duties(timers=frozenset({1, 2}))) == {"step", "erase", "callback"}
+
+
+async def test_a_report_counts_and_reads_well() -> None:
+    store = Tampered()
+    await play(store, "2", "3", run_id="done", foreign_id="1")
+    await play(store, "2", run_id="bad", foreign_id="2")
+    store.histories["bad"] = at(1, status=3)(list(await store.history("bad")))
+    report = await verify(store, "w", graph=graph(), acknowledged={"done": 3})
+    assert (report.runs, report.versions, report.acknowledged) == (2, 5, 1)
+    assert report.by_status == {3: 1, 2: 1}
+    assert report.by_run_state == {RunState.COMPLETED: 1, RunState.RUNNING: 1}
+    assert str(report).splitlines()[:3] == [
+        "workflow 'w': 2 runs, 5 versions, 1 acknowledgements, 3 violations",
+        "run states: 1 Running, 1 Completed",
+        "statuses: 2: 1, 3: 1",
+    ]
+    assert "- EDGE run 'bad' version 2: no edge leads from 1 to 3" in str(report)
+
+
+async def test_a_long_list_of_violations_is_cut_in_the_summary_only() -> None:
+    store = MemoryRecordStore()
+    report = await verify(store, "w", acknowledged={f"lost-{n}": 1 for n in range(25)})
+    assert len(report.violations) == 25
+    assert str(report).endswith("… and 5 more")
+
+
+async def test_more_runs_than_one_batch_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workflow.verify.BATCH", 3)
+    store = MemoryRecordStore()
+    for number in range(10):
+        await play(store, run_id=f"r{number}", foreign_id=f"f{number}")
+    assert (await verify(store, "w")).runs == 10
+
+
+async def test_verifying_writes_nothing() -> None:
+    class ReadOnly(MemoryRecordStore):
+        sealed = False
+
+        async def store(self, changes: Sequence[msgspec.Struct]) -> Sequence[Outcome]:  # type: ignore[override]
+            assert not self.sealed
+            return await super().store(changes)  # type: ignore[arg-type]
+
+    store = ReadOnly()
+    await play(store, *SCRIPT)
+    store.sealed = True
+    assert (await verify(store, "w", graph=graph(), due_before=NOW, duties=Duties())).ok
+
+
+class Status(IntEnum):
+    START = 1
+    END = 2
+
+
+async def test_a_workflow_brings_its_own_graph_and_duties() -> None:
+    async with MemoryBackend() as backend:
+        builder = Builder("orders", dict, Status)
+
+        @builder.step(Status.START, to=Status.END)
+        async def finish(run: Run[dict[str, int], Status]) -> Status:
+            return Status.END
+
+        workflow = builder.build(backend)
+        run_id = await workflow.trigger("customer-7")
+        store = backend.record_store
+        assert (await verify(store, workflow, acknowledged={run_id: 1})).ok
+        later = (await store.lookup([run_id]))[run_id].due_at + SECOND
+        report = await verify(store, workflow, due_before=later)
+        assert [(v.rule, v.run_id) for v in report.violations] == [(Rule.OVERDUE, run_id)]
