@@ -167,6 +167,12 @@ async def test_a_finished_run_stays_finished() -> None:
         assert {v.rule for v in check_history([*history, moved], graph())} >= {Rule.RUN_STATE}
 
 
+async def test_a_run_completes_only_by_entering_a_status() -> None:
+    history = await history_of("2", "fail")
+    found = check_history(at(2, run_state=RunState.COMPLETED, attempt=1)(history), graph())
+    assert [(v.rule, v.version) for v in found] == [(Rule.RUN_STATE, 3)]
+
+
 async def test_a_paused_run_does_not_move() -> None:
     history = await history_of("2", "pause")
     moved = TRANSITIONS.moved(history[-1], 3, b"", NOW, "x").record
