@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,6 +12,8 @@ import asyncpg
 
 from tests.gate import Gate, ended
 from workflow._change import OnCommit
+from workflow._event import Event
+from workflow._runstate import RunState
 from workflow.protocols import Backend
 from workflow_adapters.conformance import Capability, Factory
 from workflow_adapters.postgres import PostgresBackend
@@ -31,7 +33,6 @@ class _GatedBackend(PostgresBackend):
 class PostgresFactory(Factory):
     lacks = MappingProxyType(
         {
-            Capability.REFUSED_EVENTS: "its stream takes every event that can be encoded",
             Capability.CONNECTOR: "it brings no connector source",
         }
     )
@@ -84,6 +85,18 @@ class PostgresFactory(Factory):
                 f'update "{self._schema}".outbox set event = $2 where id = $1', int(outbox_id), b"\x00 spoiled"
             )
         return b"\x00 spoiled"
+
+    def refused_event(self, topic: str) -> Event:
+        return Event(
+            topic=topic,
+            workflow_name="refused",
+            run_id="refused",
+            foreign_id="\ud800 is no text",
+            status=1,
+            run_state=RunState.RUNNING,
+            version=1,
+            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
 
     async def _make_rows(self) -> None:
         async with self._making:

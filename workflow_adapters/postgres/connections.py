@@ -275,7 +275,7 @@ class Connections:
         server = self.server
         return await asyncpg.connect(
             server.listen_dsn or server.dsn if listening else server.dsn,
-            timeout=server.connect_timeout,
+            timeout=server.connect_timeout,  # pyright: ignore[reportArgumentType]
             command_timeout=server.command_timeout,
             statement_cache_size=server.statement_cache_size,
             max_cached_statement_lifetime=0,

@@ -107,7 +107,7 @@ async def _driver_connection(joinable: Any) -> Connection:
         # SQLAlchemy begins its transaction with the first statement.
         await joinable.exec_driver_sql("select 1")
         joinable = (await joinable.get_raw_connection()).driver_connection
-    if not isinstance(joinable, asyncpg.Connection | asyncpg.pool.PoolConnectionProxy):
+    if not isinstance(joinable, asyncpg.Connection):  # a pool's proxy passes for one
         raise TypeError(f"joined: an asyncpg connection or an SQLAlchemy asyncio session, not {type(joinable)!r}")
     return joinable
 

@@ -112,7 +112,8 @@ with recursive names (name) as (
     from names where name is not null
 )
 select {columns} from names cross join lateral (
-    select * from {schema}.runs where workflow_name = name and {conditions} order by seq {order} limit $1::bigint + $2::bigint
+    select * from {schema}.runs where workflow_name = name and {conditions}
+    order by seq {order} limit $1::bigint + $2::bigint
 ) as r
 where name is not null order by seq {order} offset $1::bigint limit $2::bigint
 """
