@@ -62,11 +62,7 @@ async def _call_one(engine: Engine[Any, Any], callback: Callback, payload: Any, 
                 run_state=record.run_state,
             )
         run = engine.handling(record)
-        with engine.tracing.span(
-            f"callback {engine.definition.status_text(record.status)}",
-            attributes=engine.span_attributes(record),
-            link=record.meta.trace_context,
-        ):
+        with engine.span("callback", record, root=False):
             result = await engine.invoker.call(callback.handler, run, payload)
         move = interpret(engine, record, run, result, callback.destinations, engine.entropy.attempt_id())
         if move is None:

@@ -95,7 +95,7 @@ class Verdict(Enum):
     BUSY = "busy"
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The store's answer to one change.
 
     Attributes:

@@ -1,6 +1,7 @@
 """What every process and every verb of one workflow shares: its ports, its values, and the way a version is applied."""
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic
@@ -27,6 +28,8 @@ from ._waiting import Waiting
 from .errors import BuildError, InvalidObject
 from .options import DEFAULTS, Options, OutboxOptions
 from .protocols import Backend, Clock, Codec, TimeoutStore
+
+_UNTRACED: AbstractContextManager[object] = nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,19 +145,24 @@ class Engine(Generic[ObjectT, StatusT]):
             "run_id": record.run_id,
             "foreign_id": record.foreign_id,
             "status": self.definition.status_text(record.status),
-            "process": process,
+            "process_name": process,
         }
 
-    def span_attributes(self, record: Record) -> dict[str, str | int]:
-        """What spans about a run carry."""
-        return {
+    def span(self, kind: str, record: Record, *, root: bool = True) -> AbstractContextManager[object]:
+        """A span around a handler, linked to the span that triggered the run; nothing if nothing is traced."""
+        if not self.tracing.enabled:
+            return _UNTRACED
+        status = self.definition.status_text(record.status)
+        attributes: dict[str, str | int] = {
             "workflow.name": self.name,
             "workflow.run_id": record.run_id,
             "workflow.foreign_id": record.foreign_id,
-            "workflow.status": self.definition.status_text(record.status),
+            "workflow.status": status,
             "workflow.version": record.version,
             "workflow.attempt": record.attempt,
         }
+        link = record.meta.trace_context
+        return self.tracing.span(f"{kind} {status}", attributes=attributes, link=link, root=root)
 
     def debug(self, message: str, record: Record, process: str = "") -> None:
         """A debug line about a run, if the workflow was built with `debug`."""

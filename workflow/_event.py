@@ -11,7 +11,7 @@ import msgspec
 from ._runstate import RunState
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Signals that a run reached a version.
 
     Attributes:
@@ -39,7 +39,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     position: int = 0
 
 
-class OutboxEvent(msgspec.Struct, frozen=True, kw_only=True):
+class OutboxEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An event committed with a version, waiting to be sent.
 
     Attributes:

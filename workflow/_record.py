@@ -12,7 +12,7 @@ import msgspec
 from ._runstate import RunState
 
 
-class Meta(msgspec.Struct, frozen=True, kw_only=True):
+class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What people and tools want to know about a record beside its state.
 
     Attributes:
@@ -28,7 +28,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     trace_context: dict[str, str] = {}
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One committed version of one run.
 
     Attributes:
@@ -139,7 +139,7 @@ class StalledQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 100
 
 
-class TimeoutRecord(msgspec.Struct, frozen=True, kw_only=True):
+class TimeoutRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One timer of one visit of a status.
 
     Attributes:

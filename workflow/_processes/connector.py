@@ -91,7 +91,7 @@ class _Feed:
             attempt,
             error,
             exc_info=error,
-            extra={"workflow": self._engine.name, "foreign_id": event.foreign_id, "process": self._process},
+            extra={"workflow": self._engine.name, "foreign_id": event.foreign_id, "process_name": self._process},
         )
 
     async def _bury(self, event: ConnectorEvent, error: Exception) -> None:

@@ -84,7 +84,9 @@ class _Relay:
     async def _bury(self, refused: Sequence[OutboxEvent], why: str) -> None:
         engine = self._engine
         self._metrics.error()
-        engine.logger.error("%d events refused by the stream: %s", len(refused), why, extra={"process": self._process})
+        engine.logger.error(
+            "%d events refused by the stream: %s", len(refused), why, extra={"process_name": self._process}
+        )
         await engine.records.bury([self._letter(one.event, why) for one in refused])
 
     def _letter(self, event: Event, why: str) -> DeadLetter:

@@ -84,5 +84,8 @@ async def _fire(engine: Engine[Any, Any], scheduled: Scheduled, trigger: Trigger
         await trigger(scheduled.run_id(engine.name, slot))
     except WorkflowInProgress as error:
         engine.logger.info(
-            "slot %s skipped: %s", slot.isoformat(), error, extra={"workflow": engine.name, "process": scheduled.name}
+            "slot %s skipped: %s",
+            slot.isoformat(),
+            error,
+            extra={"workflow": engine.name, "process_name": scheduled.name},
         )

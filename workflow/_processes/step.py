@@ -140,9 +140,7 @@ class StepWork:
             await self._commit(record, auto_pause(engine, record, str(error), error_text(error), attempt_id))
             return
         try:
-            with engine.tracing.span(
-                f"step {self.process}", attributes=engine.span_attributes(record), link=record.meta.trace_context
-            ):
+            with engine.span("step", record):
                 result = await engine.invoker.call(self._step.handler, run, timeout=self._options.timeout)
             move = interpret(engine, record, run, result, self._step.destinations, attempt_id)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt

@@ -165,7 +165,7 @@ class Supervisor:
             process.name,
             error,
             exc_info=error,
-            extra={"workflow": self._workflow_name, "process": process.name},
+            extra={"workflow": self._workflow_name, "process_name": process.name},
         )
 
 

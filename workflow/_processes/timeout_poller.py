@@ -158,7 +158,8 @@ class TimeoutPoller:
         try:
             run = engine.handling(record)
             run.attempt, run.last_error = timeout.attempt, timeout.last_error
-            result = await engine.invoker.call(declared.handler, run, engine.now(), timeout=options.timeout)
+            with engine.span("timeout", record):
+                result = await engine.invoker.call(declared.handler, run, engine.now(), timeout=options.timeout)
             move = interpret(engine, record, run, result, declared.destinations, timeout.id)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
             await self._fail(timeout, declared, record, error, process)

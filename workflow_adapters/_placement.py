@@ -1,0 +1,54 @@
+"""Which process should hold which roles: pure functions that every process computes alike.
+
+Roles come in groups (the shards of a workflow; a role without a group is a group of its own), and a group goes to one
+process. The process is chosen by rendezvous hashing over the live processes that want the group, with a cap: within a
+family (the groups of one workflow) nobody gets more than its share, rounded up. Few groups move when a process joins
+or leaves. Placement is advice: a lease decides who holds a role, and compare-and-swap keeps the data right whoever does.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Set
+
+
+def family_of(group: str) -> str:
+    """The family whose groups are spread evenly: what stands before the last slash, else all other groups together."""
+    return group.rpartition("/")[0]
+
+
+def place(wanted: Mapping[str, Set[str]]) -> dict[str, str]:
+    """The process that should hold each group, given the groups that each live process wants."""
+    families: dict[str, set[str]] = {}
+    for groups in wanted.values():
+        for group in groups:
+            families.setdefault(family_of(group), set()).add(group)
+    placed: dict[str, str] = {}
+    for groups in families.values():
+        placed.update(_place_family(groups, wanted))
+    return placed
+
+
+def _place_family(groups: set[str], wanted: Mapping[str, Set[str]]) -> dict[str, str]:
+    members = [member for member, wants in wanted.items() if wants & groups]
+    cap = math.ceil(len(groups) / len(members))
+    load = dict.fromkeys(members, 0)
+    placed: dict[str, str] = {}
+    # The strongest claims first, so that a group moves only when its own best process changes or is full.
+    claims = sorted(
+        ((_weight(member, group), member, group) for member in members for group in wanted[member] & groups),
+        reverse=True,
+    )
+    for _, member, group in claims:
+        if group not in placed and load[member] < cap:
+            placed[group] = member
+            load[member] += 1
+    for group in sorted(groups - placed.keys()):
+        # Everybody who wants it is full: liveness before balance.
+        member = min((m for m in members if group in wanted[m]), key=lambda m: (load[m], m))
+        placed[group] = member
+        load[member] += 1
+    return placed
+
+
+def _weight(member: str, group: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{member}\0{group}".encode(), digest_size=8).digest(), "big")

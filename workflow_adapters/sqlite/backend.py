@@ -1,0 +1,45 @@
+"""The four ports on one file."""
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from workflow.protocols import Backend
+
+from .database import Database
+from .events import SQLiteEventStreamer
+from .records import SQLiteRecordStore
+from .roles import SQLiteRoleScheduler
+from .timeouts import SQLiteTimeoutStore
+
+
+class SQLiteBackend(Backend):
+    """Durable, without a server: everything in one SQLite file, shared by the processes of one machine.
+
+    Every acknowledged write survives kill -9 and power loss (WAL, synchronous=FULL). Not for network file systems.
+
+    Args:
+        path: the file; made if it does not exist, its directory is not.
+        lease_time: how long after a process died others wait before they take over its roles.
+        retention: how long events are kept after everybody has read them.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        lease_time: timedelta = timedelta(seconds=10),
+        retention: timedelta = timedelta(days=7),
+    ) -> None:
+        self._database = Database(Path(path))
+        super().__init__(
+            SQLiteRecordStore(self._database),
+            SQLiteEventStreamer(self._database, retention),
+            SQLiteRoleScheduler(self._database, lease_time),
+            SQLiteTimeoutStore(self._database),
+        )
+
+    def parts(self) -> Sequence[object]:
+        """The open file first, and so closed last."""
+        return (self._database, *super().parts())
