@@ -10,22 +10,24 @@ from workflow._event import DeadLetter
 from workflow._record import Order, Record, RecordQuery, StalledQuery
 
 from .connections import Lane, Row
+from .gathered import Gathered
 from .joined import Joined, to_end
 from .names import quoted
-from .rows import HISTORY_COLUMNS, LETTER_COLUMNS, RECORD_COLUMNS, letter, letter_columns, record
+from .rows import HISTORY_COLUMNS, LETTER_COLUMNS, RECORD_COLUMNS, check_text, columns, letter, letter_columns, record
 
 __all__ = ["Reads"]
 
 _LOOKUP = f"select {RECORD_COLUMNS} from {{schema}}.runs where run_id = any($1::text[])"  # noqa: S608 - constants
 
-# The live run comes first, because at most one exists and its index is the smaller.
+# For each pair the live run, else the last created.
 _LATEST = f"""
-(select {RECORD_COLUMNS} from {{schema}}.runs
- where workflow_name = $1 and foreign_id = $2 and run_state in (1, 2, 3) limit 1)
-union all
-(select {RECORD_COLUMNS} from {{schema}}.runs
- where workflow_name = $1 and foreign_id = $2 order by seq desc limit 1)
-limit 1
+select {RECORD_COLUMNS} from unnest($1::text[], $2::text[]) as w (name, key) cross join lateral (
+    (select * from {{schema}}.runs
+     where workflow_name = w.name and foreign_id = w.key and run_state in (1, 2, 3) limit 1)
+    union all
+    (select * from {{schema}}.runs where workflow_name = w.name and foreign_id = w.key order by seq desc limit 1)
+    limit 1
+) as r
 """  # noqa: S608 - constants
 
 _LIVE = f"""
@@ -38,7 +40,10 @@ select {HISTORY_COLUMNS} from {{schema}}.history h join {{schema}}.runs r using 
 where h.run_id = $1 order by h.version
 """  # noqa: S608 - constants
 
-_PASSED = "select min(version) from {schema}.history where run_id = $1 and status = $2"
+_PASSED = """
+select w.run_id, w.status, (select min(version) from {schema}.history h where h.run_id = w.run_id and h.status = w.status)
+from unnest($1::text[], $2::bigint[]) as w (run_id, status)
+"""
 
 _FIND_ATTEMPT = "select min(version) from {schema}.history where run_id = $1 and attempt_id = $2"
 
@@ -128,6 +133,9 @@ class Reads:
 
     def __init__(self, lane: Lane, schema: str, joined: Joined) -> None:
         self._lane, self._join, self._schema = lane, joined, quoted(schema)
+        self._lookups = Gathered(self._lookup)
+        self._latests = Gathered(self._latest)
+        self._passings = Gathered(self._passed)
 
     def _sql(self, text: str) -> str:
         return text.replace("{schema}", self._schema)
@@ -140,14 +148,28 @@ class Reads:
 
     async def lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
         """The present records of these runs."""
-        if not run_ids:
-            return {}
-        return {row[2]: record(row) for row in await self._rows(_LOOKUP, list(run_ids))}
+        wanted = [run_id for run_id in run_ids if _is_text(run_id)]
+        if len(wanted) == 1 and not self._in_transaction():
+            found = await self._lookups.get(wanted[0])
+            return {} if found is None else {found.run_id: found}
+        return await self._lookup(wanted) if wanted else {}
+
+    async def _lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
+        return {row[2]: record(row) for row in await self._rows(_LOOKUP, run_ids)}
 
     async def latest(self, workflow_name: str, foreign_id: str) -> Record | None:
         """The live run of the foreign ID, else the one created last."""
-        rows = await self._rows(_LATEST, workflow_name, foreign_id)
-        return record(rows[0]) if rows else None
+        key = (workflow_name, foreign_id)
+        if not _is_text(foreign_id):
+            return None
+        return (await self._latest([key])).get(key) if self._in_transaction() else await self._latests.get(key)
+
+    async def _latest(self, keys: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Record]:
+        rows = await self._rows(_LATEST, *columns(keys, 2))
+        return {(row[0], row[1]): record(row) for row in rows}
+
+    def _in_transaction(self) -> bool:
+        return self._join.connection() is not None
 
     async def live(self, wanted: Sequence[Record]) -> Mapping[tuple[str, str], Record]:
         """The live runs that hold the foreign IDs of these records."""
@@ -167,8 +189,14 @@ class Reads:
 
     async def passed(self, run_id: str, status: int) -> int | None:
         """The first version that has this status."""
-        version: int | None = (await self._rows(_PASSED, run_id, status))[0][0]
-        return version
+        key = (run_id, status)
+        if not _is_text(run_id):
+            return None
+        return (await self._passed([key])).get(key) if self._in_transaction() else await self._passings.get(key)
+
+    async def _passed(self, keys: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        rows = await self._rows(_PASSED, *columns(keys, 2))
+        return {(row[0], row[1]): row[2] for row in rows if row[2] is not None}
 
     async def find_attempt(self, run_id: str, attempt_id: str) -> int | None:
         """The version that this attempt wrote."""
@@ -209,6 +237,15 @@ class Reads:
     async def dead_letters(self, workflow_name: str, *, limit: int = 100) -> Sequence[DeadLetter]:
         """The dead letters of a workflow, oldest first."""
         return [letter(row) for row in await self._rows(_DEAD_LETTERS, workflow_name, limit)]
+
+
+def _is_text(value: str) -> bool:
+    """False for what no row can hold, so that asking for it spoils nobody else's answer."""
+    try:
+        check_text("", value)
+    except ValueError:
+        return False
+    return True
 
 
 def _listing(query: RecordQuery) -> tuple[str, list[object]]:

@@ -1,0 +1,56 @@
+"""Reads of one kind that are asked for at the same time, answered by one statement.
+
+A thousand callers that each look up one run would be a thousand statements. What is asked for while a statement is
+under way rides the next one, which begins after it was asked for: every answer is as fresh as one of its own.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+__all__ = ["Gathered"]
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+_FLIGHTS = 2
+"""Statements under way at once: while one is answered the server can work on the next."""
+
+_MOST_KEYS = 500
+
+
+class Gathered(Generic[K, V]):
+    """Answers for keys; `read` gives those that exist."""
+
+    def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
+        self._read = read
+        self._waiting: deque[tuple[K, asyncio.Future[V | None]]] = deque()
+        self._flights: set[asyncio.Task[None]] = set()
+
+    async def get(self, key: K) -> V | None:
+        """The value of this key."""
+        answer: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((key, answer))
+        if len(self._flights) < _FLIGHTS:
+            flight = asyncio.get_running_loop().create_task(self._fly())
+            self._flights.add(flight)
+            flight.add_done_callback(self._flights.discard)
+        return await answer
+
+    async def _fly(self) -> None:
+        await asyncio.sleep(0)  # whoever else asks in this turn of the loop comes along
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(_MOST_KEYS, len(self._waiting)))]
+            try:
+                found = await self._read(list({key for key, answer in batch if not answer.done()}))
+            except BaseException as error:  # every caller gets it, whatever it is
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise
+                continue
+            for key, answer in batch:
+                if not answer.done():
+                    answer.set_result(found.get(key))
