@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from workflow.errors import OutcomeUnknown, Unavailable
+from workflow.errors import OutcomeUnknown, Unavailable, WorkflowError
 
 from .schema import open_file
 from .signals import Signals
@@ -43,30 +43,59 @@ class Database:
         self.partitions = 0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[tuple[threading.Thread, asyncio.Future[None]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        writer, reader = await asyncio.to_thread(lambda: (open_file(self.path), open_file(self.path)))
-        reader.execute("pragma query_only = on")
-        self.partitions = int(reader.execute("select value from meta where key = 'partitions'").fetchone()[0])
-        self._threads = [
-            threading.Thread(target=self._write_all, args=(writer,), name="workflow-sqlite-write", daemon=True),
-            threading.Thread(target=self._read_all, args=(reader,), name="workflow-sqlite-read", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._jobs, self._reads = queue.SimpleQueue(), queue.SimpleQueue()
+        try:
+            await self._start(self._write_all, "workflow-sqlite-write")
+            await self._start(self._read_all, "workflow-sqlite-read")
+        except BaseException:
+            await self._stop()
+            raise
         self.signals.open(self._loop)
+        self.partitions = await self.read(_partitions)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.signals.close()
+        await self._stop()
+
+    async def _start(self, serve: Callable[[sqlite3.Connection], None], name: str) -> None:
+        """Start a thread that opens a connection of its own and serves jobs until it is told to end."""
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def run() -> None:
+            try:
+                connection = open_file(self.path)
+            except WorkflowError as error:
+                loop.call_soon_threadsafe(ready.set_exception, error)
+                loop.call_soon_threadsafe(ended.set_result, None)
+                return
+            loop.call_soon_threadsafe(ready.set_result, None)
+            try:
+                serve(connection)
+            finally:
+                connection.close()
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(ended.set_result, None)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append((thread, ended))
+        thread.start()
+        await ready
+
+    async def _stop(self) -> None:
         self._jobs.put(None)
         self._reads.put(None)
         threads, self._threads = self._threads, []
-        for thread in threads:
-            await asyncio.to_thread(thread.join)
+        for thread, ended in threads:
+            await ended
+            thread.join()
         self._loop = None
 
     async def write(self, work: Work[T], *, wakes: Sequence[str] = (), alone: bool = False) -> T:
@@ -112,10 +141,9 @@ class Database:
                 batch.append(following)
             _transact(connection, batch)
             self._answer(batch)
-        connection.execute("pragma optimize")
-        connection.close()
 
     def _read_all(self, connection: sqlite3.Connection) -> None:
+        connection.execute("pragma query_only = on")
         while (job := self._reads.get()) is not None:
             try:
                 job.result = job.work(connection)
@@ -124,7 +152,6 @@ class Database:
             except Exception as error:  # noqa: BLE001 - handed to the caller
                 job.error = error
             self._answer([job])
-        connection.close()
 
     def _answer(self, jobs: list[_Job]) -> None:
         loop = self._loop
@@ -144,6 +171,10 @@ class Database:
                 job.future.set_result(job.result)
         for kind in wakes:
             self.signals.send(kind)
+
+
+def _partitions(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("select value from meta where key = 'partitions'").fetchone()[0])
 
 
 def _transact(connection: sqlite3.Connection, jobs: list[_Job]) -> None:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from workflow._event import Event
 from workflow._shard import Shard, partition_of
-from workflow.errors import Unavailable
+from workflow.errors import EventsRefused, Unavailable
 from workflow.protocols import EventReceiver, EventStreamer
 
 from ..memory import Signal
@@ -88,9 +88,21 @@ class SQLiteEventStreamer(EventStreamer):
 
     async def send(self, events: Sequence[Event]) -> None:
         """Append the events."""
-        count = self.partitions
-        rows = [(e.topic, partition_of(e.run_id, count), micros(e.created_at), encode(e)) for e in events]
-        await self._database.write(lambda c: c.executemany(SEND, rows).rowcount, wakes=("events",))
+        rows, refused = self._rows(events)
+        if rows:
+            await self._database.write(lambda c: c.executemany(SEND, rows).rowcount, wakes=("events",))
+        if refused:
+            raise EventsRefused("it cannot be encoded", refused)
+
+    def _rows(self, events: Sequence[Event]) -> tuple[list[tuple[Any, ...]], tuple[int, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        refused = []
+        for index, e in enumerate(events):
+            try:
+                rows.append((e.topic, partition_of(e.run_id, self.partitions), micros(e.created_at), encode(e)))
+            except UnicodeEncodeError:
+                refused.append(index)
+        return rows, tuple(refused)
 
     def receiver(
         self, topic: str, name: str, *, shard: Shard, from_latest: bool = False

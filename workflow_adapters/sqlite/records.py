@@ -15,7 +15,7 @@ from workflow._record import Order, Record, RecordQuery, StalledQuery
 from workflow.protocols import RecordStore
 
 from .database import Database
-from .rows import RECORD, check, decode_record, encode, micros, moment, record
+from .rows import RECORD, check, decode_record, encode, micros, moment, record, unmarked
 
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 _decode_letter = msgspec.msgpack.Decoder(DeadLetter).decode
@@ -238,7 +238,7 @@ def _create_row(r: Record) -> tuple[Any, ...]:
         micros(r.updated_at),
         micros(r.due_at),
         r.auto_paused,
-        encode(r),
+        encode(unmarked(r)),
     )
 
 
@@ -252,14 +252,14 @@ def _move_row(r: Record) -> tuple[Any, ...]:
         micros(r.updated_at),
         micros(r.due_at),
         r.auto_paused,
-        encode(replace(r, armed=False) if r.armed else r),
+        encode(unmarked(r)),
         r.run_id,
         r.version - 1,
     )
 
 
 def _history_row(move: Move) -> tuple[Any, ...]:
-    r = move.record
+    r = unmarked(move.record)
     return (r.run_id, r.version, r.status, r.attempt_id, encode(r if move.keep_object else replace(r, object=b"")))
 
 

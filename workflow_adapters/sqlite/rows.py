@@ -45,6 +45,13 @@ def record(row: tuple[Any, ...]) -> Record:
     return found
 
 
+def unmarked(r: Record) -> Record:
+    """The record without what lives in columns of its own."""
+    if r.skipped or r.armed or r.started_by or r.swept_at is not None:
+        return replace(r, skipped=False, armed=False, started_by="", swept_at=None)
+    return r
+
+
 def check(change: Change) -> None:
     """Refuse what the file cannot hold.
 
