@@ -34,6 +34,9 @@ _ATTEMPTS = 4
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF = 0.05, 1.0
 """Seconds between attempts to connect."""
 
+_CANCEL_WITHIN = 1.0
+"""Seconds that a caller who is cancelled waits for the end of its call."""
+
 _CLOSE_WITHIN = 5.0
 """Seconds that closing waits for what is under way before it cuts the connections."""
 
@@ -284,11 +287,19 @@ class Connections:
         )
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns; it goes on to its end in a task of its own when the caller is cancelled."""
+        """What `work` returns; it goes on to its end in a task of its own when the caller is cancelled.
+
+        The cancellation is delivered when that end has come, so that it falls between calls; after a second it does
+        not wait any longer, because a server that is gone must not keep anybody from stopping.
+        """
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task], timeout=_CANCEL_WITHIN)
+            raise
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -6,6 +6,7 @@ commits rows below it; a full look from the beginning finds them, every few seco
 takes.
 """
 
+import asyncio
 import math
 import time
 from collections import deque
@@ -34,6 +35,9 @@ _LOOK_BACK = 60.0
 """Seconds after a joined write in which the low-water mark stays: the user's transaction may commit late."""
 
 _RELAYED_WITHIN = 1.0
+
+_SPACING = 0.01
+"""Seconds between looks that follow wake-ups: a look for each single commit would compete with the commits."""
 
 # At once: in order of commit as far as ids tell it. Due: the one due first. And when the next one is due.
 _LIST = """
@@ -117,6 +121,9 @@ class Outbox:
     async def wait_for_outbox(self, workflow_name: str) -> None:
         """Return when there may be something new."""
         await self._ready.wait(workflow_name)
+        early = self._looked.get(workflow_name, -math.inf) + _SPACING - time.monotonic()
+        if early > 0:
+            await asyncio.sleep(early)
 
     async def list_outbox(self, workflow_name: str, *, now: datetime, limit: int) -> OutboxPage:
         """Events due now, and when the next one will be."""

@@ -37,7 +37,8 @@ _log = logging.getLogger("workflow.postgres")
 _NOTIFY = "select pg_notify($1, payload) from unnest($2::text[]) as payload"
 
 _NUMBERS = """
-select (select last_value from {schema}.outbox_id_seq), (select last_value from {schema}.events_position_seq)
+select (select last_value from {schema}.outbox_id_seq), (select last_value from {schema}.events_position_seq),
+    (select sum(token) + count(*) filter (where holder = '') from {schema}.leases)
 """
 
 
