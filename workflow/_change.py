@@ -19,7 +19,7 @@ OnCommit: TypeAlias = Callable[..., Any]
 """A user's function that writes business rows in the transaction that moves the run."""
 
 
-class Move(msgspec.Struct, frozen=True, kw_only=True):
+class Move(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A new version of a run: the record, its history row and its outbox event, in one transaction.
 
     Version 1 creates the run, if no live run holds the foreign ID; version n + 1 replaces version n.
@@ -49,7 +49,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
         return self.record.run_id
 
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
+class Mark(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A note on the present version: no new version, no history row, no event. None leaves a field as it is.
 
     Attributes:
@@ -66,7 +66,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     started_by: str | None = None
 
 
-class Emit(msgspec.Struct, frozen=True, kw_only=True):
+class Emit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One more outbox event for the present version: a re-emission, or one that is due later.
 
     Attributes:

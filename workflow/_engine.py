@@ -132,11 +132,13 @@ class Engine(Generic[ObjectT, StatusT]):
         Raises:
             InvalidObject: the stored object does not decode.
         """
-        run_id = record.run_id
         status = read_status(self.definition.status_type, record.status)
-        run = Run(record, status, lambda data: self.decode(data, run_id), handling=True)
-        _ = run.object
+        run = Run(record, status, self._decode_again, handling=True)
+        run.object = self.decode(record.object, record.run_id)
         return run
+
+    def _decode_again(self, data: bytes) -> ObjectT:
+        return self.decode(data, None)
 
     def extra(self, record: Record, process: str = "") -> dict[str, Any]:
         """What log lines about a run carry."""

@@ -49,7 +49,7 @@ class Invoker:
         else:
             pending = handler.call(*args)
         if timeout is None:
-            result = await _watched(pending, handler.name, self._warn)
+            result = await self._plainly(pending, handler)
         else:
             result = await self._within(pending, handler, timeout)
         if _cancellations() > cancelled_before:
@@ -57,10 +57,24 @@ class Invoker:
             raise asyncio.CancelledError
         return result
 
+    async def _plainly(self, pending: Any, handler: Handler) -> Any:
+        if not isinstance(pending, Coroutine):
+            return await pending
+        began = time.perf_counter()
+        try:
+            # Most handlers end without waiting for anything; those need no watching generator.
+            yielded = pending.send(None)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            if (took := time.perf_counter() - began) > BLOCKED:
+                self._warn(handler.name, took)
+        return await _watched(pending, yielded, handler.name, self._warn)
+
     async def _within(self, pending: Any, handler: Handler, timeout: timedelta) -> Any:
         try:
             async with asyncio.timeout(timeout.total_seconds()) as limit:
-                result = await _watched(pending, handler.name, self._warn)
+                result = await self._plainly(pending, handler)
         except TimeoutError:
             if limit.expired():
                 raise HandlerTimeout(f"{handler.name} took longer than {timeout}") from None
@@ -98,13 +112,20 @@ def _cancellations() -> int:
 
 
 @types.coroutine
-def _watched(pending: Any, name: str, warn: Callable[[str, float], None]) -> Generator[Any, Any, Any]:
-    """Await `pending`, and time each stretch in which it does not give the loop back."""
-    if not isinstance(pending, Coroutine):
-        return (yield from pending.__await__())
-    sent: Any = None
-    thrown: BaseException | None = None
+def _watched(
+    pending: Coroutine[Any, Any, Any], yielded: Any, name: str, warn: Callable[[str, float], None]
+) -> Generator[Any, Any, Any]:
+    """Await the rest of `pending`, and time each stretch in which it does not give the loop back."""
     while True:
+        sent: Any = None
+        thrown: BaseException | None = None
+        try:
+            sent = yield yielded
+        except GeneratorExit:
+            pending.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - not handled here: thrown into the handler, as await would
+            thrown = error
         began = time.perf_counter()
         try:
             yielded = pending.send(sent) if thrown is None else pending.throw(thrown)
@@ -114,11 +135,3 @@ def _watched(pending: Any, name: str, warn: Callable[[str, float], None]) -> Gen
             took = time.perf_counter() - began
             if took > BLOCKED:
                 warn(name, took)
-        sent, thrown = None, None
-        try:
-            sent = yield yielded
-        except GeneratorExit:
-            pending.close()
-            raise
-        except BaseException as error:  # noqa: BLE001 - not handled here: thrown into the handler, as await would
-            thrown = error

@@ -28,7 +28,18 @@ class Run(Generic[ObjectT, StatusT]):
         last_error: text and trace of the last failed attempt of this step; empty when there is none.
     """
 
-    __slots__ = ("_decide", "_decode", "_made", "_object", "_on_commit", "_record", "attempt", "last_error", "status")
+    __slots__ = (
+        "_decide",
+        "_decode",
+        "_handling",
+        "_made",
+        "_object",
+        "_on_commit",
+        "_record",
+        "attempt",
+        "last_error",
+        "status",
+    )
 
     def __init__(
         self,
@@ -45,7 +56,8 @@ class Run(Generic[ObjectT, StatusT]):
         self._object: ObjectT = _UNREAD
         self._decide = decide
         self._made: Decision | None = None
-        self._on_commit: list[OnCommit] | None = [] if handling else None
+        self._on_commit: list[OnCommit] | None = None
+        self._handling = handling
         self.status = status
         self.attempt = record.attempt
         self.last_error = record.last_error
@@ -68,7 +80,7 @@ class Run(Generic[ObjectT, StatusT]):
     @property
     def run_state(self) -> RunState:
         """Where the run is in its life. In a handler an initiated run counts as running."""
-        if self._on_commit is not None and self._record.run_state is RunState.INITIATED:
+        if self._handling and self._record.run_state is RunState.INITIATED:
             return RunState.RUNNING
         return self._record.run_state
 
@@ -138,12 +150,12 @@ class Run(Generic[ObjectT, StatusT]):
         Raises:
             RuntimeError: the run is not in a handler.
         """
-        if self._on_commit is None:
+        if not self._handling:
             raise RuntimeError(f"run {self.run_id!r} is not in a handler: there is no commit to write with")
-        self._on_commit.append(write)
+        self._on_commit = [*(self._on_commit or ()), write]
 
     def _decision(self, kind: Kind, reason: str, verb: str) -> Decision:
-        if self._on_commit is None:
+        if not self._handling:
             raise RuntimeError(
                 f"run {self.run_id!r} is not in a handler: a decision here would be lost; use Workflow.{verb}()"
             )

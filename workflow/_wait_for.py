@@ -10,7 +10,7 @@ from . import _names
 from ._engine import Engine
 from ._record import Record
 from ._run import Run
-from ._waiting import Watch
+from ._waiting import News, Watch
 from .errors import RecordNotFound, RunFinished
 
 
@@ -24,7 +24,12 @@ async def wait_for(engine: Engine[Any, Any], foreign_id: str, status: int, run_i
     topics = [_names.run_state_change_topic(engine.name)]
     if not engine.definition.graph.is_terminal(status):
         topics.append(_names.topic(engine.name, status))
-    async with engine.waiting.watch(foreign_id, run_id, topics) as watch:
+    graph = engine.definition.graph
+
+    def settles(news: News) -> bool:
+        return news.status == status or news.run_state.finished or not graph.can_reach(news.status, status)
+
+    async with engine.waiting.watch(foreign_id, run_id, topics, settles) as watch:
         return engine.reading(await _reached(engine, watch, status))
 
 
@@ -41,16 +46,12 @@ async def _reached(engine: Engine[Any, Any], watch: Watch, status: int) -> Recor
 
 async def _next_look(engine: Engine[Any, Any], watch: Watch, status: int) -> Record | None:
     """Wait for news that could settle it; the record then."""
-    while True:
-        news = await watch.next()
-        if news is None:
-            return await _look(engine, watch)
+    news = await watch.next()
+    if news is not None:
         watch.run_id = news.run_id
         if isinstance(news, Record) and news.status == status:
             return news
-        graph = engine.definition.graph
-        if news.status == status or news.run_state.finished or not graph.can_reach(news.status, status):
-            return await _look(engine, watch)
+    return await _look(engine, watch)
 
 
 async def _look(engine: Engine[Any, Any], watch: Watch) -> Record | None:

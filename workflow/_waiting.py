@@ -7,7 +7,7 @@ while somebody waits (and a little longer), brings the commits of other processe
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeAlias
 
@@ -29,16 +29,17 @@ News: TypeAlias = Record | Event
 
 
 class Watch:
-    """One waiter's news: of one run, or of every run of a foreign ID."""
+    """One waiter's news: of one run, or of every run of a foreign ID; only what `settles` says could settle it."""
 
-    def __init__(self, foreign_id: str, run_id: str | None) -> None:
+    def __init__(self, foreign_id: str, run_id: str | None, settles: Callable[[News], bool]) -> None:
         self.foreign_id, self.run_id = foreign_id, run_id
+        self._settles = settles
         self._news: deque[News] = deque()
         self._arrived = asyncio.Event()
 
     def wants(self, news: News) -> bool:
-        """True if this is about the run (or, without a run ID, the foreign ID) that is waited for."""
-        return news.foreign_id == self.foreign_id and self.run_id in (None, news.run_id)
+        """True if this is about the run (or, without a run ID, the foreign ID) that is waited for, and could settle it."""
+        return self.run_id in (None, news.run_id) and self._settles(news)
 
     def tell(self, news: News | None) -> None:
         """Hand over news; None says that some may have been missed."""
@@ -85,9 +86,11 @@ class Waiting:
                 watch.tell(news)
 
     @asynccontextmanager
-    async def watch(self, foreign_id: str, run_id: str | None, topics: Sequence[str]) -> AsyncIterator[Watch]:
+    async def watch(
+        self, foreign_id: str, run_id: str | None, topics: Sequence[str], settles: Callable[[News], bool]
+    ) -> AsyncIterator[Watch]:
         """News from now on: what is committed after the context is entered is not missed while the stream works."""
-        watch = Watch(foreign_id, run_id)
+        watch = Watch(foreign_id, run_id, settles)
         self._watches.setdefault(foreign_id, []).append(watch)
         try:
             async with AsyncExitStack() as stack:

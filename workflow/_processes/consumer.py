@@ -296,7 +296,7 @@ class Consumer:
         began = loop.time()
         for ticket in handling.tickets:
             ticket.since = began
-        attempt = max((ticket.event.attempt for ticket in handling.tickets), default=1)
+        attempt = handling.tickets[-1].event.attempt if handling.tickets else 1
         try:
             for_good = await self._work.handle(record, attempt)
         except Exception as error:  # noqa: BLE001 - one run's trouble must not stop its shard; reported and retried
