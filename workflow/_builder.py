@@ -6,7 +6,7 @@ A declaration is never refused half way: every problem is collected, and `build`
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, overload
 
 from prometheus_client import CollectorRegistry
 
@@ -92,8 +92,10 @@ class Builder(Generic[ObjectT, StatusT]):
         `to` is the status, or the statuses, it may return; left out, they are read from the `Literal[...]` in its
         return annotation. One step consumes a status.
         """
-        decorator: Any = _decorator(lambda fn: self._declared.step(from_status, fn, to, options or Options()))
-        return decorator
+        return cast(
+            "StepDecorator[ObjectT, StatusT]",
+            _decorator(lambda fn: self._declared.step(from_status, fn, to, options or Options())),
+        )
 
     def callback(self, from_status: StatusT, *, to: To[StatusT] = None) -> CallbackDecorator[ObjectT, StatusT]:
         """Declare a function that `Workflow.callback` calls for a run in `from_status`, with the caller's payload.
@@ -101,8 +103,9 @@ class Builder(Generic[ObjectT, StatusT]):
         The annotation of its second parameter says what the payload is decoded to; `bytes` is given as it came.
         Several callbacks on one status run in the order of declaration, until one moves the run.
         """
-        decorator: Any = _decorator(lambda fn: self._declared.callback(from_status, fn, to))
-        return decorator
+        return cast(
+            "CallbackDecorator[ObjectT, StatusT]", _decorator(lambda fn: self._declared.callback(from_status, fn, to))
+        )
 
     def timeout(
         self,
@@ -117,15 +120,19 @@ class Builder(Generic[ObjectT, StatusT]):
         `timer` is a timedelta from entering the status, a datetime, or a function of the run and the moment of entry;
         None from it means that this run has no such timer.
         """
-        decorator: Any = _decorator(lambda fn: self._declared.timeout(from_status, timer, fn, to, options or Options()))
-        return decorator
+        return cast(
+            "TimeoutDecorator[ObjectT, StatusT]",
+            _decorator(lambda fn: self._declared.timeout(from_status, timer, fn, to, options or Options())),
+        )
 
     def connector(
         self, name: str, source: ConnectorSource, *, options: Options | None = None
     ) -> ConnectorDecorator[ObjectT, StatusT]:
         """Declare a function that is called with every event of a foreign stream, at least once each."""
-        decorator: Any = _decorator(lambda fn: self._declared.connector(name, source, fn, options or Options()))
-        return decorator
+        return cast(
+            "ConnectorDecorator[ObjectT, StatusT]",
+            _decorator(lambda fn: self._declared.connector(name, source, fn, options or Options())),
+        )
 
     def schedule(
         self,
@@ -145,20 +152,21 @@ class Builder(Generic[ObjectT, StatusT]):
     @property
     def on_pause(self) -> HookDecorator[ObjectT, StatusT]:
         """Declare the function called after a run was paused, at least once for each pause."""
-        decorator: Any = _decorator(lambda fn: self._declared.hook(RunState.PAUSED, fn))
-        return decorator
+        return cast("HookDecorator[ObjectT, StatusT]", _decorator(lambda fn: self._declared.hook(RunState.PAUSED, fn)))
 
     @property
     def on_cancel(self) -> HookDecorator[ObjectT, StatusT]:
         """Declare the function called after a run was cancelled, at least once."""
-        decorator: Any = _decorator(lambda fn: self._declared.hook(RunState.CANCELLED, fn))
-        return decorator
+        return cast(
+            "HookDecorator[ObjectT, StatusT]", _decorator(lambda fn: self._declared.hook(RunState.CANCELLED, fn))
+        )
 
     @property
     def on_complete(self) -> HookDecorator[ObjectT, StatusT]:
         """Declare the function called after a run was completed, at least once."""
-        decorator: Any = _decorator(lambda fn: self._declared.hook(RunState.COMPLETED, fn))
-        return decorator
+        return cast(
+            "HookDecorator[ObjectT, StatusT]", _decorator(lambda fn: self._declared.hook(RunState.COMPLETED, fn))
+        )
 
     def build(
         self,

@@ -179,9 +179,11 @@ def _starting_points(
             )
         return starts
     statuses = (given,) if isinstance(given, IntEnum) else tuple(given)
-    for status in statuses:
-        if type(status) is not declared.status_type or int(status) not in nodes:
-            problems.append(f"starting_point {status!r} is not a status of this workflow")
+    problems += [
+        f"starting_point {status!r} is not a status of this workflow"
+        for status in statuses
+        if type(status) is not declared.status_type or int(status) not in nodes
+    ]
     return [int(status) for status in statuses]
 
 

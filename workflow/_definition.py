@@ -54,7 +54,7 @@ class Definition(Generic[ObjectT, StatusT]):
 
 
 def status_text(status_type: type[IntEnum], status: int) -> str:
-    """What the enum's own `__str__` says if it has one; else the member's name as words: OTP_VERIFIED, "Otp Verified"."""
+    """What the enum's own `__str__` says, if it has one; else the member's name as words ("Otp Verified")."""
     try:
         member = status_type(status)
     except ValueError:

@@ -38,7 +38,7 @@ class Watch:
         self._arrived = asyncio.Event()
 
     def wants(self, news: News) -> bool:
-        """True if this is about the run (or, without a run ID, the foreign ID) that is waited for, and could settle it."""
+        """True if this is about the run that is waited for (without a run ID: any), and could settle it."""
         return self.run_id in (None, news.run_id) and self._settles(news)
 
     def tell(self, news: News | None) -> None:

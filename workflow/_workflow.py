@@ -46,7 +46,7 @@ class Workflow(Generic[ObjectT, StatusT]):
         """The workflow's name."""
         return self._engine.name
 
-    # -- running ------------------------------------------------------------------------------------------------------
+    # -- running ---------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Run the workflow's processes until `stop()` or until the calling task is cancelled.
@@ -95,7 +95,7 @@ class Workflow(Generic[ObjectT, StatusT]):
         await asyncio.sleep(0)
         await self._life.launched.wait()
 
-    # -- starting runs ------------------------------------------------------------------------------------------------
+    # -- starting runs ---------------------------------------------------------------------------------------
 
     async def trigger(
         self,
@@ -213,7 +213,7 @@ class Workflow(Generic[ObjectT, StatusT]):
 
         return scheduled, trigger
 
-    # -- moving runs --------------------------------------------------------------------------------------------------
+    # -- moving runs -----------------------------------------------------------------------------------------
 
     async def callback(
         self, foreign_id: str, status: StatusT, payload: bytes = b"", *, run_id: str | None = None
@@ -284,7 +284,7 @@ class Workflow(Generic[ObjectT, StatusT]):
             record = outcome.record or await self._lookup(run_id)
         raise Conflict(run_id, record.version)
 
-    # -- reading runs -------------------------------------------------------------------------------------------------
+    # -- reading runs ----------------------------------------------------------------------------------------
 
     async def wait_for(
         self, foreign_id: str, status: StatusT, *, run_id: str | None = None, timeout: timedelta | None = None

@@ -149,7 +149,8 @@ class RunFinished(WorkflowError):
 
     def __init__(self, workflow_name: str, run_id: str, *, status: Any, run_state: RunState, wanted: Any):
         super().__init__(
-            f"workflow {workflow_name!r}: run {run_id!r} is {run_state} at {status!r} and can no longer reach {wanted!r}"
+            f"workflow {workflow_name!r}: run {run_id!r} is {run_state} at {status!r} "
+            f"and can no longer reach {wanted!r}"
         )
         self.workflow_name = workflow_name
         self.run_id = run_id

@@ -3,12 +3,13 @@
 Roles come in groups (the shards of a workflow; a role without a group is a group of its own), and a group goes to one
 process. The process is chosen by rendezvous hashing over the live processes that want the group, with a cap: within a
 family (the groups of one workflow) nobody gets more than its share, rounded up. Few groups move when a process joins
-or leaves. Placement is advice: a lease decides who holds a role, and compare-and-swap keeps the data right whoever does.
+or leaves. Placement is advice: a lease decides who holds a role, and compare-and-swap keeps the data right anyway.
 """
 
 import hashlib
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 
 def family_of(group: str) -> str:
@@ -16,7 +17,7 @@ def family_of(group: str) -> str:
     return group.rpartition("/")[0]
 
 
-def place(wanted: Mapping[str, Set[str]]) -> dict[str, str]:
+def place(wanted: Mapping[str, AbstractSet[str]]) -> dict[str, str]:
     """The process that should hold each group, given the groups that each live process wants."""
     families: dict[str, set[str]] = {}
     for groups in wanted.values():
@@ -28,7 +29,7 @@ def place(wanted: Mapping[str, Set[str]]) -> dict[str, str]:
     return placed
 
 
-def _place_family(groups: set[str], wanted: Mapping[str, Set[str]]) -> dict[str, str]:
+def _place_family(groups: set[str], wanted: Mapping[str, AbstractSet[str]]) -> dict[str, str]:
     members = [member for member, wants in wanted.items() if wants & groups]
     cap = math.ceil(len(groups) / len(members))
     load = dict.fromkeys(members, 0)

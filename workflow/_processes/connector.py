@@ -23,7 +23,7 @@ from .supervisor import Process
 from .tenure import Tenure
 
 ATTEMPTS = 8
-"""Calls for one event before it is put into the dead letters; with the default back-off that takes about two minutes."""
+"""Calls for one event before it is put into the dead letters; by default that takes about two minutes."""
 
 
 def connector_processes(engine: Engine[Any, Any], connector: Connector, api: object) -> list[Process]:

@@ -109,7 +109,7 @@ class Consumer:
         self._ack_due = asyncio.Event()
         self._open = False
 
-    # -- the lane ---------------------------------------------------------------------------------------------------
+    # -- the lane --------------------------------------------------------------------------------------------
 
     def owns(self, run_id: str) -> bool:
         """True if the run's partition belongs to this shard."""
@@ -126,7 +126,7 @@ class Consumer:
         elif self._free() > 0 and not self._waiting and self._done.get(record.run_id, 0) < record.version:
             self._start(record, _Handling(record.version))
 
-    # -- life ---------------------------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------------------
 
     async def run(self, tenure: Tenure) -> None:
         """Consume until the role must be given up, then let handlers finish within the drain time.
@@ -183,7 +183,7 @@ class Consumer:
             if len(self._waiting) >= READ:
                 self._room.clear()
 
-    # -- received events ------------------------------------------------------------------------------------------------
+    # -- received events -------------------------------------------------------------------------------------
 
     def _take(self, ticket: Ticket) -> None:
         event = ticket.event
@@ -280,7 +280,7 @@ class Consumer:
         )
         self._settle(event.run_id, handling)
 
-    # -- handling -------------------------------------------------------------------------------------------------------
+    # -- handling --------------------------------------------------------------------------------------------
 
     def _start(self, record: Record, handling: _Handling) -> None:
         self._running[record.run_id] = handling
@@ -342,7 +342,7 @@ class Consumer:
         self._metrics.error()
         self._logger.error("could not handle a run: %s", error, exc_info=error, extra={"run_id": run_id})
 
-    # -- acknowledging --------------------------------------------------------------------------------------------------
+    # -- acknowledging ---------------------------------------------------------------------------------------
 
     async def _ack_all(self, receiver: EventReceiver) -> None:
         while True:

@@ -1,7 +1,7 @@
 """Calls a hook for every pause, cancellation or completion.
 
-A hook sees the run as it was at the event, at least once for each. One that fails is parked: the event is written to the
-outbox again, for this consumer alone, due after a back-off; so it blocks nobody and survives restarts.
+A hook sees the run as it was at the event, at least once for each. One that fails is parked: the event is written to
+the outbox again, for this consumer alone, due after a back-off; so it blocks nobody and survives restarts.
 """
 
 from typing import Any

@@ -129,12 +129,14 @@ class Supervisor:
 
     async def _wait(self, hold: AbstractAsyncContextManager[Lease], seat: _Seat) -> Lease | None:
         """Wait for the role; None when the workflow stops first."""
-        with anyio.CancelScope() as seat.waiting:
-            if self.stopping.is_set():
-                return None
-            lease = await hold.__aenter__()
-            seat.waiting = None
-            return lease
+        if self.stopping.is_set():
+            return None
+        with anyio.CancelScope() as waiting:
+            seat.waiting = waiting
+            try:
+                return await hold.__aenter__()
+            finally:
+                seat.waiting = None
         return None
 
     async def _work(self, process: Process, seat: _Seat, lease: Lease) -> None:

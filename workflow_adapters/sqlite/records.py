@@ -285,7 +285,8 @@ def _lookup(connection: sqlite3.Connection, run_ids: Sequence[str]) -> dict[str,
 
 
 def _list_query(query: RecordQuery) -> tuple[str, list[Any]]:
-    conditions, arguments = ["1"], []
+    conditions: list[str] = ["1"]
+    arguments: list[Any] = []
     if query.workflow_name is not None:
         conditions.append("workflow_name = ?")
         arguments.append(query.workflow_name)

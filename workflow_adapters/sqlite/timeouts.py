@@ -22,7 +22,9 @@ on conflict do nothing
 """
 UPDATE = "update timeouts set due = ?, completed = ?, data = ? where id = ?"
 FIND = "select data from timeouts where id = ?"
-DUE = "select data from timeouts where workflow_name = ? and status = ? and completed = 0 and due <= ? order by due limit ?"
+DUE = """
+select data from timeouts where workflow_name = ? and status = ? and completed = 0 and due <= ? order by due limit ?
+"""
 NEXT = "select min(due) from timeouts where workflow_name = ? and status = ? and completed = 0"
 LIST = "select data from timeouts where workflow_name = ?"
 LIST_RUN = "select data from timeouts where workflow_name = ? and run_id = ?"
