@@ -72,8 +72,9 @@ class Invoker:
         return await _watched(pending, yielded, handler.name, self._warn)
 
     async def _within(self, pending: Any, handler: Handler, timeout: timedelta) -> Any:
+        limit = asyncio.timeout(timeout.total_seconds())
         try:
-            async with asyncio.timeout(timeout.total_seconds()) as limit:
+            async with limit:
                 result = await self._plainly(pending, handler)
         except TimeoutError:
             if limit.expired():

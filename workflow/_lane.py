@@ -3,6 +3,7 @@
 It runs ahead of the durable event, never instead of it: losing the lane costs time, never a run.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,9 +14,11 @@ from ._record import Record
 class LaneConsumer(Protocol):
     """A consumer that holds its role in this process."""
 
+    @abstractmethod
     def owns(self, run_id: str) -> bool:
         """True if the run's partition belongs to this consumer's shard."""
 
+    @abstractmethod
     def offer(self, record: Record) -> None:
         """Handle this version now if there is room; it may be declined without a word."""
 

@@ -302,8 +302,9 @@ class Workflow(Generic[ObjectT, StatusT]):
         number = self._engine.definition.checked(status)
         if timeout is None:
             return await wait_for(self._engine, foreign_id, number, run_id)
+        limit = asyncio.timeout(timeout.total_seconds())
         try:
-            async with asyncio.timeout(timeout.total_seconds()) as limit:
+            async with limit:
                 return await wait_for(self._engine, foreign_id, number, run_id)
         except TimeoutError:
             if not limit.expired():

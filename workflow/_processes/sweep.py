@@ -6,6 +6,7 @@ outbox holds nothing overdue. Each re-emission of a version doubles the wait for
 """
 
 from datetime import datetime
+from enum import IntEnum
 from typing import Any
 
 from .. import _names
@@ -35,7 +36,8 @@ class _Sweeper:
         definition = engine.definition
         self._steps = tuple(definition.steps)
         self._timers = statuses_of([timeout for of in definition.timeouts.values() for timeout in of])
-        self._known = tuple(int(status) for status in definition.status_type)
+        status_type: type[IntEnum] = definition.status_type
+        self._known = tuple(int(status) for status in status_type)
 
     async def run(self, tenure: Tenure) -> None:
         """Look again and again until the role must be given up."""

@@ -40,14 +40,16 @@ TRIM = 5000
 SEND = "insert into events (topic, partition, created, data) values (?, ?, ?, ?)"
 TAIL = "select position, topic, partition, data from events where position > ? order by position limit ?"
 CATCH_UP = """
-select position, partition, data from events where topic = ? and partition = ? and position > ? order by position limit ?
+select position, partition, data from events where topic = ? and partition = ? and position > ?
+order by position limit ?
 """
 END = "select coalesce((select seq from sqlite_sequence where name = 'events'), 0)"
 CURSORS = "select partition, position from cursors where topic = ? and name = ?"
 ACK = """
 insert into cursors (topic, name, partition, position) values (?, ?, ?, ?)
 on conflict do update set position = excluded.position
-    where excluded.position > position or position > coalesce((select seq from sqlite_sequence where name = 'events'), 0)
+    where excluded.position > position
+        or position > coalesce((select seq from sqlite_sequence where name = 'events'), 0)
 """
 OLDEST = "select created from events where topic = ? and partition = ? and position > ? order by position limit 1"
 # Old events that every cursor of their topic has passed; a topic nobody reads is kept by nobody.

@@ -113,12 +113,11 @@ def _claim(
 
 
 def _postpone(connection: sqlite3.Connection, timeouts: Sequence[TimeoutRecord]) -> None:
-    changed = []
-    for timeout in timeouts:
-        if (present := _find(connection, timeout.id)) is not None:
-            changed.append(
-                replace(present, due_at=timeout.due_at, attempt=timeout.attempt, last_error=timeout.last_error)
-            )
+    changed = [
+        replace(present, due_at=timeout.due_at, attempt=timeout.attempt, last_error=timeout.last_error)
+        for timeout in timeouts
+        if (present := _find(connection, timeout.id)) is not None
+    ]
     _update(connection, changed)
 
 
