@@ -22,7 +22,7 @@ from workflow_adapters.postgres import PostgresBackend
 class _GatedBackend(PostgresBackend):
     """A backend that reaches its server through a gate."""
 
-    def __init__(self, dsn: str, gate: Gate, *, schema: str, lease_time: timedelta, safety_net: float) -> None:
+    def __init__(self, dsn: str, gate: Gate, *, schema: str, lease_time: timedelta, safety_net: timedelta) -> None:
         super().__init__(dsn, schema=schema, lease_time=lease_time, safety_net=safety_net)
         self.gate = gate
 
@@ -37,6 +37,7 @@ class PostgresFactory(Factory):
         }
     )
     lease_time = timedelta(seconds=3)
+    safety_net = timedelta(seconds=1)
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -46,12 +47,14 @@ class PostgresFactory(Factory):
 
     def backend(self) -> Backend:
         if not self.breakable:
-            return PostgresBackend(self._dsn, schema=self._schema, lease_time=self.lease_time, safety_net=1.0)
+            return PostgresBackend(
+                self._dsn, schema=self._schema, lease_time=self.lease_time, safety_net=self.safety_net
+            )
         address = urlsplit(self._dsn)
         gate = Gate(address.hostname or "127.0.0.1", address.port or 5432)
         user = f"{address.netloc.rpartition('@')[0]}@" if "@" in address.netloc else ""
         through = urlunsplit(address._replace(netloc=f"{user}127.0.0.1:{gate.port}"))
-        return _GatedBackend(through, gate, schema=self._schema, lease_time=self.lease_time, safety_net=1.0)
+        return _GatedBackend(through, gate, schema=self._schema, lease_time=self.lease_time, safety_net=self.safety_net)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:

@@ -9,6 +9,7 @@ except ImportError as error:
 del _asyncpg
 
 from .backend import PostgresBackend  # noqa: E402 - after the driver was found
+from .retention import Retention  # noqa: E402
 from .schema import SchemaBehind  # noqa: E402
 
-__all__ = ["PostgresBackend", "SchemaBehind"]
+__all__ = ["PostgresBackend", "Retention", "SchemaBehind"]

@@ -13,12 +13,13 @@ import asyncpg
 
 from workflow.protocols import Backend
 
-from .connections import Connections, ServerSettings
+from .connections import Connections, Lane, ServerSettings
 from .events import PostgresEventStreamer
 from .failures import LOST, is_lost, is_transient, unavailable
 from .joined import Joinable, Joined
 from .names import quoted
 from .records import PostgresRecordStore
+from .retention import Retention, Tidier
 from .roles import PostgresRoleScheduler
 from .schema import migrate, verify
 from .signals import Signals
@@ -27,6 +28,8 @@ from .wake import SAFETY_NET
 
 __all__ = ["PostgresBackend"]
 
+_OLDEST = 15_00_00
+
 _LOCK_TIMEOUT = "50ms"
 """How long a batch waits for somebody's uncommitted insert of the same key before it leaves that change out."""
 
@@ -34,23 +37,39 @@ _LOCK_TIMEOUT = "50ms"
 class _Core(AbstractAsyncContextManager["_Core"]):
     """What the ports share: opened before them, closed after them."""
 
-    def __init__(self, connections: Connections, signals: Signals, schema: str, *, migrate: bool) -> None:
+    def __init__(
+        self, connections: Connections, signals: Signals, schema: str, *, migrate: bool, allow_fsync_off: bool
+    ) -> None:
         self._connections, self._signals, self._schema, self._migrate = connections, signals, schema, migrate
+        self._allow_fsync_off = allow_fsync_off
 
     async def __aenter__(self) -> Self:
         try:
-            connection = await self._connections.connect("opening", {})
+            connection = await self._connections.connect("opening", {}, patient=True)
         except LOST as error:
             if is_lost(error) or is_transient(error):
                 raise unavailable(error) from error
             raise
         try:
-            await _check_server(connection)
+            await self._check(connection)
             await (migrate if self._migrate else verify)(connection, self._schema)
         finally:
             await connection.close(timeout=5)
         await self._signals.start()
         return self
+
+    async def _check(self, connection: asyncpg.Connection) -> None:
+        version, fsync, durable = await connection.fetchrow(_SERVER)
+        if version < _OLDEST:
+            raise ValueError(f"Postgres {version // 10_000} is too old: 15 or newer is needed")
+        if not fsync and not self._allow_fsync_off:
+            raise ValueError(
+                "Postgres runs with fsync = off: what it acknowledges is lost when the machine stops "
+                "(allow_fsync_off=True to use it all the same)"
+            )
+        if not durable:
+            # What is acknowledged must be on disk; what need not be says so itself.
+            self._connections.insist("synchronous_commit", "on")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -58,15 +77,11 @@ class _Core(AbstractAsyncContextManager["_Core"]):
         await self._signals.stop()
         await self._connections.close()
 
-    async def crash(self) -> None:
-        """End at once, as kill -9 would: nothing is released, flushed or announced."""
-        self._connections.abort()
-        await self._signals.stop()
 
-
-async def _check_server(connection: asyncpg.Connection) -> None:
-    if await connection.fetchval("select current_setting('fsync')") != "on":
-        raise ValueError("Postgres runs with fsync = off: what it acknowledges is lost when the machine stops")
+_SERVER = """
+select current_setting('server_version_num')::integer, current_setting('fsync') = 'on',
+    current_setting('synchronous_commit') <> 'off'
+"""
 
 
 class PostgresBackend(Backend):
@@ -77,8 +92,14 @@ class PostgresBackend(Backend):
         schema: the schema that holds the tables; several may share a database.
         migrate: apply missing migrations when the backend is entered; otherwise refuse a schema that is behind.
         statement_cache_size: 0 behind a pooler in transaction mode.
-        listen_dsn: a direct address for wake-ups, when `dsn` is a pooler. Without it, a pooled backend polls.
         listen: False to poll instead of listening for wake-ups.
+        listen_dsn: a direct address for wake-ups, when `dsn` is a pooler. Without it, a pooled backend polls.
+        lease_time: after which a process that died is replaced.
+        retention: what is removed when.
+        partitions: how many partitions each topic has; counts only when the tables are made.
+        command_timeout: after which a statement that is not answered counts as lost.
+        allow_fsync_off: use a server that may lose what it acknowledged, as some do for tests.
+        safety_net: after which whoever waits looks again although nothing was heard.
     """
 
     def __init__(
@@ -88,51 +109,51 @@ class PostgresBackend(Backend):
         schema: str = "workflow",
         migrate: bool = True,
         statement_cache_size: int = 100,
-        lease_time: timedelta = timedelta(seconds=10),
         listen: bool = True,
         listen_dsn: str = "",
-        command_timeout: float = 30.0,
+        lease_time: timedelta = timedelta(seconds=10),
+        retention: Retention = Retention(),  # noqa: B008 - frozen
         partitions: int = 16,
-        safety_net: float = SAFETY_NET,
+        command_timeout: timedelta = timedelta(seconds=30),
+        allow_fsync_off: bool = False,
+        safety_net: timedelta = timedelta(seconds=SAFETY_NET),
     ) -> None:
         quoted(schema)  # a wrong name is refused here
         server = ServerSettings(
-            dsn=dsn, listen_dsn=listen_dsn, statement_cache_size=statement_cache_size, command_timeout=command_timeout
+            dsn=dsn.replace("postgresql+asyncpg://", "postgresql://", 1),
+            listen_dsn=listen_dsn,
+            statement_cache_size=statement_cache_size,
+            command_timeout=command_timeout.total_seconds(),
         )
         connections = Connections(server)
-        commits = connections.lane("commits", 2, lock_timeout=_LOCK_TIMEOUT)
-        calls = connections.lane("on_commit", 4, lock_timeout=_LOCK_TIMEOUT)
-        reads = connections.lane("reads", 4)
-        stream = connections.lane("stream", 2)
-        signalling = connections.lane("wake-ups", 1)
+        reads, stream = connections.lane("reads", 4), connections.lane("stream", 2)
         signals = Signals(
-            connections, signalling, reads, schema=schema, listen=listen and bool(not server.pooled or listen_dsn)
-        )
-        self._joined = Joined()
-        self._core = _Core(connections, signals, schema, migrate=migrate)
-        records = PostgresRecordStore(
-            commits=commits,
-            calls=calls,
-            reads=reads,
-            outbox=stream,
+            connections,
+            connections.lane("wake-ups", 1),
+            reads,
             schema=schema,
-            joined=self._joined,
-            woken=lambda name: signals.send("outbox", name),
-            safety_net=safety_net,
+            listen=listen and bool(not server.pooled or listen_dsn),
         )
-        signals.on("outbox", records.wake)
-        events = PostgresEventStreamer(
-            sends=stream, reads=reads, signals=signals, schema=schema, partitions=partitions, safety_net=safety_net
+        net = safety_net.total_seconds()
+        self._joined = Joined()
+        self._core = _Core(connections, signals, schema, migrate=migrate, allow_fsync_off=allow_fsync_off)
+        self._tidier = Tidier(connections.lane("retention", 1), schema=schema, retention=retention)
+        super().__init__(
+            _records(connections, signals, reads, stream, schema, self._joined, net),
+            PostgresEventStreamer(
+                sends=stream, reads=reads, signals=signals, schema=schema, partitions=partitions, safety_net=net
+            ),
+            PostgresRoleScheduler(connections.lane("roles", 1), signals, schema=schema, lease_time=lease_time),
+            PostgresTimeoutStore(writes=stream, reads=reads, signals=signals, schema=schema, safety_net=net),
         )
-        timeouts = PostgresTimeoutStore(
-            writes=stream, reads=reads, signals=signals, schema=schema, safety_net=safety_net
-        )
-        roles = PostgresRoleScheduler(connections.lane("roles", 1), signals, schema=schema, lease_time=lease_time)
-        super().__init__(records, events, roles, timeouts)
 
     def parts(self) -> Sequence[object]:
         """The connections first, so that they are closed last."""
-        return (self._core, *super().parts())
+        return (self._core, *super().parts(), self._tidier)
+
+    async def tidy(self) -> None:
+        """Remove now what the retention allows; otherwise a process looks once in a while."""
+        await self._tidier.tidy()
 
     def joined(self, connection: Joinable) -> AbstractAsyncContextManager[None]:
         """A context in which this task's triggers, callbacks, pauses and cancellations join a transaction.
@@ -143,3 +164,20 @@ class PostgresBackend(Backend):
             connection: an asyncpg connection in a transaction, or an SQLAlchemy asyncio session or connection.
         """
         return self._joined.join(connection)
+
+
+def _records(
+    connections: Connections, signals: Signals, reads: Lane, outbox: Lane, schema: str, joined: Joined, net: float
+) -> PostgresRecordStore:
+    records = PostgresRecordStore(
+        commits=connections.lane("commits", 2, lock_timeout=_LOCK_TIMEOUT),
+        calls=connections.lane("on_commit", 4, lock_timeout=_LOCK_TIMEOUT),
+        reads=reads,
+        outbox=outbox,
+        schema=schema,
+        joined=joined,
+        woken=lambda name: signals.send("outbox", name),
+        safety_net=net,
+    )
+    signals.on("outbox", records.wake)
+    return records

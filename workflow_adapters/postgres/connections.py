@@ -78,15 +78,21 @@ class Lane:
     """A few connections for one kind of work, handed out first come first served."""
 
     def __init__(self, owner: "Connections", name: str, size: int, settings: Mapping[str, str]) -> None:
-        self._owner, self._name, self._settings = owner, name, settings
+        self._owner, self._name, self._settings = owner, name, dict(settings)
         # The last given back is the first used again, so that a quiet process keeps few connections busy.
         self._free: list[Connection | None] = [None] * size
         self._size = size
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._used: set[Connection] = set()
         self._back_off = 0.0
-        local = "; ".join(f"set local {key} = '{value}'" for key, value in settings.items())
-        self._begin = f"begin; {local}" if owner.server.pooled and local else "begin"
+        self._begin = ""
+        self.insist({})
+
+    def insist(self, settings: Mapping[str, str]) -> None:
+        """Have these settings, too, on every connection that is opened from now on."""
+        self._settings.update(settings)
+        local = "; ".join(f"set local {key} = '{value}'" for key, value in self._settings.items())
+        self._begin = f"begin; {local}" if self._owner.server.pooled and local else "begin"
 
     async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
         """The rows of a statement that writes nothing.
@@ -237,12 +243,6 @@ class Lane:
         self._back_off = 0.0
         return connection
 
-    def abort(self) -> None:
-        """Cut every connection."""
-        for connection in (*self._used, *self._free):
-            if connection is not None:
-                connection.terminate()
-
     async def close(self) -> None:
         """Close every connection; what is still under way has been given its time and is cut."""
         for connection in self._used:
@@ -271,15 +271,20 @@ class Connections:
         self._lanes.append(lane)
         return lane
 
-    async def connect(self, name: str, settings: Mapping[str, str], *, listening: bool = False) -> Connection:
-        """A connection of the caller's own; a pooler would refuse settings, so there it gets none."""
+    async def connect(
+        self, name: str, settings: Mapping[str, str], *, listening: bool = False, patient: bool = False
+    ) -> Connection:
+        """A connection of the caller's own; a pooler would refuse settings, so there it gets none.
+
+        A patient one waits for statements however long they take: a migration may have to build an index.
+        """
         if self._closed:
             raise asyncpg.InterfaceError("the backend is closed")
         server = self.server
         return await asyncpg.connect(
             server.listen_dsn or server.dsn if listening else server.dsn,
             timeout=server.connect_timeout,  # pyright: ignore[reportArgumentType]
-            command_timeout=server.command_timeout,
+            command_timeout=None if patient else server.command_timeout,
             statement_cache_size=server.statement_cache_size,
             max_cached_statement_lifetime=0,
             max_cacheable_statement_size=0,
@@ -306,11 +311,10 @@ class Connections:
         if not task.cancelled():
             task.exception()  # a caller that was cancelled no longer asks for it
 
-    def abort(self) -> None:
-        """Cut every connection now and open none any more."""
-        self._closed = True
+    def insist(self, setting: str, value: str) -> None:
+        """Have this setting on every connection of every lane."""
         for lane in self._lanes:
-            lane.abort()
+            lane.insist({setting: value})
 
     async def close(self) -> None:
         """Wait a few seconds for what is under way, then close everything."""

@@ -8,6 +8,7 @@ _LONGEST = 63
 MIGRATION_LOCK = 1
 APPEND_LOCK = 2
 ROLES_LOCK = 3
+RETENTION_LOCK = 4
 
 
 def quoted(name: str) -> str:

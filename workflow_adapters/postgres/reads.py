@@ -41,7 +41,8 @@ where h.run_id = $1 order by h.version
 """  # noqa: S608 - constants
 
 _PASSED = """
-select w.run_id, w.status, (select min(version) from {schema}.history h where h.run_id = w.run_id and h.status = w.status)
+select w.run_id, w.status,
+    (select min(version) from {schema}.history h where h.run_id = w.run_id and h.status = w.status)
 from unnest($1::text[], $2::bigint[]) as w (run_id, status)
 """
 

@@ -1,0 +1,146 @@
+"""Removes what nobody needs any more: finished runs with their history, and events that everybody has read.
+
+In small batches, beside the work, by one process at a time; what is live, paused or unread is never touched, however
+old it is. Ages are judged by the server's clock.
+"""
+
+import asyncio
+import logging
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+import msgspec
+
+from workflow.errors import OutcomeUnknown, Unavailable
+
+from .connections import Connection, Lane
+from .failures import described
+from .names import RETENTION_LOCK, lock_key, quoted
+
+__all__ = ["Retention", "Tidier"]
+
+_BATCH = 1_000
+_PAUSE = 0.05
+"""Seconds between batches, so that the disk and the log serve the work first."""
+
+_log = logging.getLogger("workflow.postgres")
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """How long things are kept.
+
+    Attributes:
+        finished_runs: completed, cancelled and erased runs with their history and timers, counted from their last
+            version; None keeps them for ever. A run ID that was removed may be used again.
+        events: events that every consumer of their topic has read, counted from when they were sent.
+        abandoned_consumers: a consumer whose cursor has not moved for so long no longer holds events back.
+        every: how often a process looks for something to remove.
+    """
+
+    finished_runs: timedelta | None = None
+    events: timedelta = timedelta(days=7)
+    abandoned_consumers: timedelta = timedelta(days=30)
+    every: timedelta = timedelta(minutes=1)
+
+
+_TRY_LOCK = "select pg_try_advisory_xact_lock($1)"
+
+_FORGET_RUNS = """
+with gone as (
+    select run_id from {schema}.runs
+    where run_state in (4, 5, 6) and updated_at < clock_timestamp() - $1::interval
+        and (select set_config('synchronous_commit', 'off', true)) is not null
+    order by updated_at limit $2 for update skip locked
+),
+runs as (delete from {schema}.runs r using gone where r.run_id = gone.run_id),
+history as (delete from {schema}.history h using gone where h.run_id = gone.run_id),
+timeouts as (delete from {schema}.timeouts t using gone where t.run_id = gone.run_id)
+select count(*) from gone
+"""
+
+# A page of the log, oldest first; of it, what is old enough and behind the cursor of every consumer of its topic.
+_FORGET_EVENTS = """
+with page as (
+    select position, topic, partition, sent_at from {schema}.events
+    where position > $4 and (select set_config('synchronous_commit', 'off', true)) is not null
+    order by position limit $3
+),
+readers as (
+    select topic, consumer from {schema}.cursors group by topic, consumer
+    having max(updated_at) > clock_timestamp() - $2::interval
+),
+gone as (
+    delete from {schema}.events e using page p
+    where e.position = p.position and p.sent_at < clock_timestamp() - $1::interval and not exists (
+        select 1 from readers r left join {schema}.cursors c
+            on c.topic = r.topic and c.consumer = r.consumer and c.partition = p.partition
+        where r.topic = p.topic and coalesce(c.position, 0) < p.position
+    )
+)
+select max(position), count(*), bool_and(sent_at < clock_timestamp() - $1::interval) from page
+"""
+
+
+class Tidier:
+    """Runs the retention of one backend."""
+
+    def __init__(self, lane: Lane, *, schema: str, retention: Retention) -> None:
+        name = quoted(schema)
+        self._lane, self._retention = lane, retention
+        self._runs_sql, self._events_sql = (sql.replace("{schema}", name) for sql in (_FORGET_RUNS, _FORGET_EVENTS))
+        self._lock = lock_key(schema, RETENTION_LOCK)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._repeat())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def tidy(self) -> None:
+        """Remove everything that may be removed now."""
+        while self._retention.finished_runs is not None and await self._forget_runs(self._retention.finished_runs):
+            await asyncio.sleep(_PAUSE)
+        start: int | None = 0
+        while start is not None:
+            start = await self._forget_events(start)
+            if start is not None:
+                await asyncio.sleep(_PAUSE)
+
+    async def _repeat(self) -> None:
+        while True:
+            await asyncio.sleep(self._retention.every.total_seconds())
+            try:
+                await self.tidy()
+            except (Unavailable, OutcomeUnknown, asyncpg.PostgresError) as error:
+                _log.warning("retention waits: %s", described(error))
+
+    async def _forget_runs(self, keep: timedelta) -> bool:
+        """Remove one batch of finished runs; True if there may be more."""
+
+        async def work(connection: Connection) -> bool:
+            if not await connection.fetchval(_TRY_LOCK, self._lock):
+                return False
+            count: int = await connection.fetchval(self._runs_sql, keep, _BATCH)
+            return count == _BATCH
+
+        return await self._lane.transaction(work)
+
+    async def _forget_events(self, start: int) -> int | None:
+        """Remove what may go of one page; the position to go on after, None at the end."""
+
+        async def work(connection: Connection) -> int | None:
+            if not await connection.fetchval(_TRY_LOCK, self._lock):
+                return None
+            keep, abandoned = self._retention.events, self._retention.abandoned_consumers
+            last, count, all_old = (await connection.fetch(self._events_sql, keep, abandoned, _BATCH, start))[0]
+            return last if count == _BATCH and all_old else None
+
+        return await self._lane.transaction(work)
