@@ -13,8 +13,12 @@ from collections.abc import Set as AbstractSet
 
 
 def family_of(group: str) -> str:
-    """The family whose groups are spread evenly: what stands before the last slash, else all other groups together."""
-    return group.rpartition("/")[0]
+    """The groups that are spread evenly together: "orders/2-of-6" is one of the six shards of orders.
+
+    A group that is no shard belongs to the one family of all such groups.
+    """
+    name, slash, shard = group.rpartition("/")
+    return f"{name}/{shard.partition('-of-')[2]}" if slash else ""
 
 
 def place(wanted: Mapping[str, AbstractSet[str]]) -> dict[str, str]:

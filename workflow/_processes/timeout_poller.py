@@ -70,8 +70,9 @@ class TimeoutPoller:
             while True:
                 try:
                     await self._poll()
-                except WorkflowError as error:
-                    self._logger.warning("timers cannot be read now: %s", error, extra={"workflow": self._engine.name})
+                except Exception as error:  # noqa: BLE001 - nobody else would start this loop again; reported
+                    extra = {"workflow": self._engine.name}
+                    self._logger.error("timers cannot be read now: %s", error, exc_info=error, extra=extra)
                     await asyncio.sleep(RETRY)
         finally:
             listener.cancel()

@@ -2,7 +2,7 @@
 
 The machine's clock judges leases: all processes of a file are on one machine. A lease that claims to last longer than
 the lease time is void (the clock was set back). Which process should have which role says `_placement`; a role that
-its proper process does not take within two heartbeats may be taken by any.
+its proper process does not take within half the lease time may be taken by any.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class _Want:
     group: str
     granted: "asyncio.Future[SQLiteLease]"
     lease: SQLiteLease | None = None
-    free_beats: int = 0
+    free_since: float | None = None
 
 
 @dataclass(slots=True)
@@ -120,13 +120,14 @@ class SQLiteRoleScheduler(RoleScheduler):
 
     async def _free(self, want: _Want) -> None:
         try:
-            await self._database.write(lambda c: _free(c, want.role, self._member), wakes=("roles",))
+            if self._wants.get(want.role) is want:
+                del self._wants[want.role]
+            groups = sorted({other.group for other in self._wants.values()})
+            await self._database.write(lambda c: _free(c, want.role, self._member, groups), wakes=("roles",))
         except WorkflowError:
             # The lease runs out by itself.
             pass
         finally:
-            if self._wants.get(want.role) is want:
-                del self._wants[want.role]
             for turn in self._waiting.get(want.role, []):
                 if not turn.done():
                     turn.set_result(None)
@@ -168,7 +169,10 @@ class SQLiteRoleScheduler(RoleScheduler):
         for role, token, unclean in beat.granted:
             await self._grant(role, wants[role], SQLiteLease(token, unclean))
         for role, want in wants.items():
-            want.free_beats = want.free_beats + 1 if role in beat.free else 0
+            if role not in beat.free:
+                want.free_since = None
+            elif want.free_since is None:
+                want.free_since = began
 
     async def _grant(self, role: str, want: _Want, lease: SQLiteLease) -> None:
         if want.granted.done():
@@ -209,7 +213,8 @@ class SQLiteRoleScheduler(RoleScheduler):
                     beat.give_up += [r for r, w in wants.items() if w.group == want.group and w.lease is not None]
             elif free:
                 beat.free.add(role)
-                if placed.get(want.group) == self._member or want.free_beats > ESTABLISHED:
+                waited = 0.0 if want.free_since is None else time.monotonic() - want.free_since
+                if placed.get(want.group) == self._member or waited > self._lease_time / 2:
                     connection.execute(TAKE, (role, self._member, token + 1, now + lease))
                     beat.granted.append((role, token + 1, bool(holder) and holder != self._member))
         return beat
@@ -237,8 +242,13 @@ def _members(connection: sqlite3.Connection, now: int) -> dict[str, tuple[int, l
     return {member: (beats, json.loads(groups)) for member, beats, groups in rows}
 
 
-def _free(connection: sqlite3.Connection, role: str, member: str) -> None:
+def _free(connection: sqlite3.Connection, role: str, member: str, groups: list[str]) -> None:
+    """Give a role back, and say which groups are still wanted, so that nothing waits for who has left."""
     connection.execute("update roles set holder = '', expires = 0 where role = ? and holder = ?", (role, member))
+    if groups:
+        connection.execute("update members set groups = ? where member = ?", (json.dumps(groups), member))
+    else:
+        connection.execute("delete from members where member = ?", (member,))
 
 
 def _leave(connection: sqlite3.Connection, member: str) -> None:
