@@ -1,0 +1,56 @@
+# Everything sets itself up: a virtual environment in .venv, and throw-away servers for the tests.
+SHELL := bash
+PYTHON ?= python3
+BIN := .venv/bin
+SEEDS ?= 2000
+
+.PHONY: demo test check pytest conformance simulate bench services services-down clean
+
+# The main job: orders through a workflow on one SQLite file, with a worker that is killed on the way.
+demo: .venv/ready-run
+	$(BIN)/python -m examples.demo
+
+# Everything: lint, types, and all tests on every backend, real servers included.
+test: .venv/ready-test
+	scripts/test.sh
+
+# Lint and types only.
+check: .venv/ready-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# The conformance kit on the backends that need no server.
+conformance: .venv/ready-test
+	$(BIN)/python -m pytest tests/test_conformance.py --backends memory,sqlite
+
+# More seeds than `make test` runs: make simulate SEEDS=10000
+simulate: .venv/ready-test
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+bench: .venv/ready-test
+	$(BIN)/python -m benchmarks
+
+# Servers for development; prints what to export.
+services:
+	@scripts/services.sh up postgres pgbouncer
+
+services-down:
+	@scripts/services.sh down
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+.venv/ready-run: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e ".[pydantic]"
+	@touch $@
+
+.venv/ready-test: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet -e . --group test --group lint
+	@touch $@ .venv/ready-run
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist
