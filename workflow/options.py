@@ -60,7 +60,8 @@ class Options:
     Attributes:
         parallel_count: shards of a step or connector, each with a role of its own that any process may hold; at
             least 1, at most the partitions of the stream. Default 1.
-        polling_frequency: how often to look for work that no wake-up announced (a safety net). Default 5 seconds.
+        polling_frequency: how often a status's timers are looked for although no wake-up announced one: how late a
+            timer may be that another process armed. Streams have safety nets of their own. Default 1 second.
         err_back_off: the wait after a failed attempt: a `Backoff`, or a fixed timedelta. Default `Backoff()`.
         lag_alert: the lag above which the lag alert metric is 1. Default 30 minutes, plus the consume lag.
         consume_lag: how old an event must be before it is handled. Default 0.
@@ -107,7 +108,7 @@ class Options:
 
 DEFAULTS = Options(
     parallel_count=1,
-    polling_frequency=timedelta(seconds=5),
+    polling_frequency=timedelta(seconds=1),
     err_back_off=Backoff(),
     lag_alert=timedelta(minutes=30),
     consume_lag=timedelta(0),

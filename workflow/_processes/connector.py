@@ -77,7 +77,9 @@ class _Feed:
 
     async def _wait_for_lag(self, event: ConnectorEvent) -> None:
         engine = self._engine
-        self._metrics.lag((engine.now() - event.created_at).total_seconds())
+        alert = self._options.lag_alert
+        lag_now = (engine.now() - event.created_at).total_seconds()
+        self._metrics.lag(lag_now, None if alert is None else alert.total_seconds())
         lag = self._options.consume_lag
         while lag and engine.now() < event.created_at + lag:
             await Wake(engine.clock).sleep(until=event.created_at + lag)

@@ -13,6 +13,7 @@ from abc import abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Protocol
 
 import anyio
@@ -79,6 +80,7 @@ class Consumer:
         name: the consumer's name; events addressed to another consumer are dropped.
         partitions: of the stream.
         slots: runs handled at the same time.
+        lag_alert: the lag above which the lag alert metric is 1.
         metrics, logger: for skips, lags and errors.
     """
 
@@ -92,9 +94,11 @@ class Consumer:
         shard: Shard,
         partitions: int,
         slots: int,
+        lag_alert: timedelta | None,
         metrics: ProcessMetrics,
         logger: logging.Logger,
     ) -> None:
+        self._lag_alert = None if lag_alert is None else lag_alert.total_seconds()
         self._work, self._reader = work, reader
         self._workflow_name, self._name = workflow_name, name
         self._shard, self._partitions, self._slots = shard, partitions, slots
@@ -173,7 +177,7 @@ class Consumer:
         while True:
             await self._room.wait()
             events = await receiver.receive(READ)
-            self._metrics.lag(self._reader.age(events[-1]))
+            self._metrics.lag(self._reader.age(events[0]), self._lag_alert)
             for event in events:
                 mark = self._marks.get(event.partition)
                 if mark is None:
@@ -358,7 +362,7 @@ class Consumer:
             await receiver.ack(risen)
         if not self._running and not self._waiting:
             # Nothing is left to be late with.
-            self._metrics.lag(0.0)
+            self._metrics.lag(0.0, self._lag_alert)
 
 
 class Reader(Protocol):

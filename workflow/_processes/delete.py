@@ -39,6 +39,7 @@ def delete_process(engine: Engine[Any, Any]) -> Process:
             shard=WHOLE,
             partitions=engine.stream.partitions,
             slots=engine.settings.options().max_in_flight or 1,
+            lag_alert=engine.settings.options().lag_alert,
             metrics=engine.metrics.process(engine.name, name),
             logger=engine.logger,
         )

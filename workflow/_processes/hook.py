@@ -4,6 +4,7 @@ A hook sees the run as it was at the event, at least once for each. One that fai
 the outbox again, for this consumer alone, due after a back-off; so it blocks nobody and survives restarts.
 """
 
+import asyncio
 from typing import Any
 
 from .. import _names
@@ -30,7 +31,7 @@ def hook_process(engine: Engine[Any, Any], run_state: RunState, handler: Handler
     name = _names.joined(run_state, "run-state-change-hook", "consumer")
     options = engine.settings.options()
     reader = StreamReader(engine, _names.run_state_change_topic(engine.name), role, WHOLE)
-    hook = _Hook(engine, run_state, handler, name, role)
+    hook = _Hook(engine, run_state, handler, name, reader)
 
     async def body(tenure: Tenure) -> None:
         async with reader.open() as receiver:
@@ -41,15 +42,17 @@ def hook_process(engine: Engine[Any, Any], run_state: RunState, handler: Handler
 
 class _Hook:
     def __init__(
-        self, engine: Engine[Any, Any], run_state: RunState, handler: Handler, process: str, consumer: str
+        self, engine: Engine[Any, Any], run_state: RunState, handler: Handler, process: str, reader: StreamReader
     ) -> None:
         self._engine, self._run_state, self._handler = engine, run_state, handler
-        self._process, self._consumer = process, consumer
+        self._process, self._reader, self._consumer = process, reader, reader.name
         self._metrics = engine.metrics.process(engine.name, process)
 
     async def handle(self, event: Event) -> None:
         """Call the hook for this event, or park it."""
         engine = self._engine
+        alert = engine.settings.options().lag_alert
+        self._metrics.lag(self._reader.age(event), None if alert is None else alert.total_seconds())
         if event.run_state is not self._run_state or event.workflow_name != engine.name:
             self._metrics.skipped("filtered out")
             return
@@ -67,8 +70,11 @@ class _Hook:
             self._metrics.skipped("unable to unmarshal object")
             engine.logger.warning("hook not called: %s", error, extra=engine.extra(record, self._process))
             return
+        began = asyncio.get_running_loop().time()
         try:
-            await engine.invoker.call(self._handler, run, timeout=engine.settings.options().timeout)
+            with engine.span("hook", record):
+                await engine.invoker.call(self._handler, run, timeout=engine.settings.options().timeout)
+            self._metrics.latency(asyncio.get_running_loop().time() - began)
         except Exception as error:  # noqa: BLE001 - whatever a hook raises is tried again later
             await self._park(event, record, error)
 

@@ -51,7 +51,7 @@ class _Relay:
                 if page.events:
                     await self._send(page.events)
                 elif not tenure.leaving.is_set():
-                    self._metrics.lag(0.0)
+                    self._metrics.lag(0.0, self._options.lag_alert.total_seconds())
                     await wake.sleep(until=page.next_due, at_most=self._options.polling_frequency)
         finally:
             with anyio.CancelScope(shield=True):
@@ -73,7 +73,8 @@ class _Relay:
         engine = self._engine
         began = asyncio.get_running_loop().time()
         oldest = waiting[0].event.created_at
-        self._metrics.lag(max(0.0, (engine.now() - oldest).total_seconds()))
+        lag = max(0.0, (engine.now() - oldest).total_seconds())
+        self._metrics.lag(lag, self._options.lag_alert.total_seconds())
         try:
             await engine.stream.send([one.event for one in waiting])
         except EventsRefused as refusal:

@@ -18,6 +18,7 @@ from .._results import auto_pause, error_text, failure, interpret
 from .._runstate import RUNNABLE
 from .._shard import Shard
 from ..errors import InvalidObject
+from ..options import Options
 from .consumer import Consumer
 from .reader import StreamReader
 from .supervisor import Process
@@ -43,14 +44,14 @@ def step_processes(engine: Engine[Any, Any], step: Step) -> list[Process]:
             Process(
                 name=name,
                 role=role,
-                body=_body(engine, work, reader, shard, options.max_in_flight or 1),
+                body=_body(engine, work, reader, shard, options),
                 group=role_group(engine.name, shard),
             )
         )
     return processes
 
 
-def _body(engine: Engine[Any, Any], work: "StepWork", reader: StreamReader, shard: Shard, slots: int) -> Any:
+def _body(engine: Engine[Any, Any], work: "StepWork", reader: StreamReader, shard: Shard, options: Options) -> Any:
     async def body(tenure: Tenure) -> None:
         work.begin(tenure)
         consumer = Consumer(
@@ -60,7 +61,8 @@ def _body(engine: Engine[Any, Any], work: "StepWork", reader: StreamReader, shar
             name=reader.name,
             shard=shard,
             partitions=engine.stream.partitions,
-            slots=slots,
+            slots=options.max_in_flight or 1,
+            lag_alert=options.lag_alert,
             metrics=engine.metrics.process(engine.name, work.process),
             logger=engine.logger,
         )

@@ -44,6 +44,7 @@ def inserter_process(engine: Engine[Any, Any], status: int) -> Process:
             shard=WHOLE,
             partitions=engine.stream.partitions,
             slots=engine.settings.options().max_in_flight or 1,
+            lag_alert=engine.settings.options(engine.definition.timeouts[status][0].options).lag_alert,
             metrics=engine.metrics.process(engine.name, name),
             logger=engine.logger,
         )

@@ -29,8 +29,8 @@ CLAIM = timedelta(minutes=1)
 """How long a claimed timer is out of others' reach."""
 LONGEST_POSTPONEMENT = timedelta(minutes=5)
 """How long a paused run's timer sleeps at most; resuming wakes it anyway."""
-SAFETY_NET = timedelta(seconds=1)
-"""How often timers are looked for although nothing announced one: the store may be shared with other processes."""
+AGAIN = timedelta(seconds=1)
+"""When a timer is tried again whose run kept moving."""
 RETRY = 1.0
 """Seconds before an unreachable timeout store is asked again."""
 CONFLICTS = 5
@@ -47,6 +47,10 @@ class TimeoutPoller:
         self._tasks: dict[asyncio.Task[None], int] = {}
         self._slots = engine.settings.options().max_in_flight or 1
         self._logger: logging.Logger = engine.logger
+        self._polls = {
+            status: min(_polling(engine, timeout) for timeout in declared)
+            for status, declared in engine.definition.timeouts.items()
+        }
 
     def process(self, status: int) -> Process:
         """The process that holds the role for one status."""
@@ -70,7 +74,7 @@ class TimeoutPoller:
             while True:
                 try:
                     await self._poll()
-                except Exception as error:  # noqa: BLE001 - nobody else would start this loop again; reported
+                except Exception as error:  # nobody else would start this loop again
                     extra = {"workflow": self._engine.name}
                     self._logger.error("timers cannot be read now: %s", error, exc_info=error, extra=extra)
                     await asyncio.sleep(RETRY)
@@ -92,7 +96,8 @@ class TimeoutPoller:
         self._wake.clear()
         room = self._slots - len(self._tasks)
         if not self._held or room <= 0:
-            await self._wake.sleep(at_most=None if not self._held else SAFETY_NET)
+            # Whatever changes that sets the wake-up.
+            await self._wake.sleep()
             return
         now = self._engine.now()
         page = await self._engine.timeouts.claim_due(
@@ -101,7 +106,7 @@ class TimeoutPoller:
         if page.timeouts:
             await self._fire_all(page.timeouts)
             return
-        await self._wake.sleep(until=page.next_due, at_most=SAFETY_NET)
+        await self._wake.sleep(until=page.next_due, at_most=min(self._polls[status] for status in self._held))
 
     async def _fire_all(self, timeouts: tuple[TimeoutRecord, ...]) -> None:
         records = await self._engine.records.lookup([timeout.run_id for timeout in timeouts])
@@ -139,7 +144,7 @@ class TimeoutPoller:
             if conflict is None:
                 return
             record = conflict
-        await store.postpone([replace(timeout, due_at=self._engine.now() + SAFETY_NET)])
+        await store.postpone([replace(timeout, due_at=self._engine.now() + AGAIN)])
 
     def _declared(self, timeout: TimeoutRecord) -> Timeout | None:
         declared = self._engine.definition.timeouts.get(timeout.status, ())
@@ -209,6 +214,10 @@ class TimeoutPoller:
     def _later(self, timeout: TimeoutRecord) -> datetime:
         doublings: int = min(timeout.claims, 10)
         return self._engine.now() + min(CLAIM * (1 << doublings), LONGEST_POSTPONEMENT)
+
+
+def _polling(engine: Engine[Any, Any], timeout: Timeout) -> timedelta:
+    return engine.settings.options(timeout.options).polling_frequency or AGAIN
 
 
 async def revive(engine: Engine[Any, Any], record: Record) -> None:
