@@ -79,7 +79,9 @@ def test_an_exception_is_part_of_the_line(logger: logging.Logger, output: io.Str
     assert "Stack (most recent call last)" in str(line["stack"])
 
 
-@pytest.mark.parametrize("text", ['forged\n{"level":"ERROR"}', "é\u2028\ud800", '"\\'])
+@pytest.mark.parametrize(
+    "text", ['forged\n{"level":"ERROR"}', "é\u2028\ud800", '"\\'], ids=["newline", "unicode", "quotes"]
+)
 def test_no_text_breaks_a_line(logger: logging.Logger, output: io.StringIO, text: str) -> None:
     logger.info(text)
     assert output.getvalue().isascii()

@@ -56,8 +56,12 @@ class Scheduled:
 def schedule_process(engine: Engine[Any, Any], scheduled: Scheduled, trigger: Trigger) -> Process:
     """The process that fires one schedule."""
 
+    # Kept across tenures, so that a slot that came due meanwhile is not forgotten.
+    last = engine.now()
+
     async def body(tenure: Tenure) -> None:
-        last = await _last(engine, scheduled)
+        nonlocal last
+        last = await _last(engine, scheduled, last)
         while not tenure.leaving.is_set():
             slot = scheduled.schedule.next(last)
             await sleep_unless(tenure.leaving, engine.clock, slot)
@@ -71,9 +75,10 @@ def schedule_process(engine: Engine[Any, Any], scheduled: Scheduled, trigger: Tr
     return Process(name=scheduled.name, role=scheduled.role(engine.name), body=body, back_off=back_off)
 
 
-async def _last(engine: Engine[Any, Any], scheduled: Scheduled) -> datetime:
+async def _last(engine: Engine[Any, Any], scheduled: Scheduled, since: datetime) -> datetime:
+    """After which moment the next slot counts: the latest run's start, or what this process knows beside."""
     record = await engine.records.latest(engine.name, scheduled.foreign_id)
-    return engine.now() if record is None else record.created_at
+    return since if record is None else record.created_at
 
 
 async def _fire(engine: Engine[Any, Any], scheduled: Scheduled, trigger: Trigger, slot: datetime) -> None:

@@ -1,0 +1,1 @@
+"""Programs to read and run; each `main()` is run by a test."""
