@@ -1,0 +1,152 @@
+"""Timeouts, schedules, starts in the future and the sweeper, with a clock that the test moves, on every backend."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from tests.e2e.model import PATIENCE, Status, Thing
+from workflow import Builder, Decision, Options, Run
+from workflow.protocols import Backend
+from workflow.testing import FakeClock, await_timeout_insert, require
+
+
+async def test_only_the_timer_that_expired_fires(backend: Backend) -> None:
+    """R-TIMEOUT-15, W-14."""
+    clock = FakeClock()
+    builder = Builder("timing", Thing, Status)
+
+    @builder.timeout(Status.A, timedelta(hours=100))
+    async def late(run: Run[Thing, Status], now: datetime) -> Literal[Status.C]:
+        return Status.C
+
+    @builder.timeout(Status.A, timedelta(hours=1))
+    async def soon(run: Run[Thing, Status], now: datetime) -> Literal[Status.B]:
+        run.object.text = now.isoformat()
+        return Status.B
+
+    wf = builder.build(backend, clock=clock)
+    async with wf.running():
+        run_id = await wf.trigger("waiting")
+        await await_timeout_insert(wf, "waiting", run_id, Status.A, timeout=PATIENCE)
+        clock.advance(timedelta(hours=1))
+        await require(wf, "waiting", Status.B, Thing(text="2025-01-01T01:00:00+00:00"), timeout=PATIENCE)
+
+
+async def test_a_skipped_timer_fires_once(backend: Backend) -> None:
+    """W-13."""
+    clock = FakeClock()
+    builder = Builder("skipping", Thing, Status)
+    fired: list[datetime] = []
+
+    @builder.timeout(Status.A, timedelta(hours=1))
+    async def skip(run: Run[Thing, Status], now: datetime) -> Decision:
+        fired.append(now)
+        return run.skip()
+
+    @builder.timeout(Status.A, timedelta(hours=2))
+    async def move(run: Run[Thing, Status], now: datetime) -> Literal[Status.B]:
+        return Status.B
+
+    wf = builder.build(backend, clock=clock)
+    async with wf.running():
+        run_id = await wf.trigger("waiting")
+        await await_timeout_insert(wf, "waiting", run_id, Status.A, timeout=PATIENCE)
+        clock.advance(timedelta(hours=1))
+        while not fired:
+            await asyncio.sleep(0.01)
+        clock.advance(timedelta(hours=1))
+        await wf.wait_for("waiting", Status.B, timeout=PATIENCE)
+        assert len(fired) == 1
+
+
+async def test_a_schedule_fires_once_a_slot_in_two_processes(backend: Backend) -> None:
+    """R-SCHED-3, R-SCHED-11."""
+    clock = FakeClock(datetime(2023, 4, 9, 8, 30, tzinfo=UTC))
+    builder = Builder("monthly", Thing, Status)
+    builder.schedule("andrew", "@monthly")
+
+    @builder.step(Status.A)
+    async def work(run: Run[Thing, Status]) -> Literal[Status.B]:
+        return Status.B
+
+    one, two = builder.build(backend, clock=clock), builder.build(backend, clock=clock)
+    async with one.running(), two.running():
+        assert "andrew-scheduler-@monthly" in one.states()
+        assert not await one.list()
+        clock.set(datetime(2023, 5, 1, tzinfo=UTC))
+        first = await one.wait_for("andrew", Status.B, timeout=PATIENCE)
+        clock.set(datetime(2023, 6, 1, tzinfo=UTC))
+        while (second := await two.latest("andrew")).run_id == first.run_id:
+            await asyncio.sleep(0.01)
+        await two.wait_for("andrew", Status.B, run_id=second.run_id, timeout=PATIENCE)
+        assert len(await one.list()) == 2
+
+
+async def test_a_start_in_the_future_waits(backend: Backend) -> None:
+    clock = FakeClock()
+    builder = Builder("tomorrow", Thing, Status)
+
+    @builder.step(Status.A)
+    async def work(run: Run[Thing, Status]) -> Literal[Status.B]:
+        return Status.B
+
+    wf = builder.build(backend, clock=clock)
+    async with wf.running():
+        run_id = await wf.trigger("later", start_at=clock.now() + timedelta(days=1))
+        await wf.trigger("now")
+        await wf.wait_for("now", Status.B, timeout=PATIENCE)
+        assert (await wf.get(run_id)).version == 1
+        clock.advance(timedelta(days=1))
+        await wf.wait_for("later", Status.B, timeout=PATIENCE)
+
+
+async def test_a_consume_lag_is_waited_for(backend: Backend) -> None:
+    """R-CONSUME-2, R-TEST-4, also where the status has a timer."""
+    clock = FakeClock()
+    builder = Builder("lagging", Thing, Status)
+
+    @builder.step(Status.A, options=Options(consume_lag=timedelta(hours=1)))
+    async def work(run: Run[Thing, Status]) -> Literal[Status.B]:
+        return Status.B
+
+    @builder.step(Status.B, options=Options(consume_lag=timedelta(hours=1)))
+    async def more(run: Run[Thing, Status]) -> Literal[Status.C]:
+        return Status.C
+
+    @builder.timeout(Status.B, timedelta(days=1))
+    async def late(run: Run[Thing, Status], now: datetime) -> Literal[Status.D]:
+        return Status.D
+
+    wf = builder.build(backend, clock=clock)
+    async with wf.running():
+        run_id = await wf.trigger("patient")
+        clock.advance(timedelta(minutes=59))
+        await asyncio.sleep(0.1)
+        assert (await wf.get(run_id)).status is Status.A
+        clock.advance(timedelta(minutes=1))
+        await wf.wait_for("patient", Status.B, timeout=PATIENCE)
+        await await_timeout_insert(wf, "patient", run_id, Status.B, timeout=PATIENCE)
+        assert (await wf.get(run_id)).status is Status.B
+        clock.advance(timedelta(hours=1))
+        await wf.wait_for("patient", Status.C, timeout=PATIENCE)
+
+
+async def test_the_sweeper_moves_a_run_whose_event_was_lost(backend: Backend) -> None:
+    """R-FIX and the promise: every runnable run advances even if the whole stream was deleted."""
+    clock = FakeClock()
+    builder = Builder("swept", Thing, Status)
+
+    @builder.step(Status.A)
+    async def work(run: Run[Thing, Status]) -> Literal[Status.B]:
+        return Status.B
+
+    front = builder.build(backend, clock=clock)
+    run_id = await front.trigger("lost")
+    page = await backend.record_store.list_outbox("swept", now=clock.now(), limit=10)
+    await backend.record_store.delete_outbox([event.id for event in page.events])
+    wf = builder.build(backend, clock=clock)
+    async with wf.running():
+        clock.advance(timedelta(minutes=2))
+        while (await wf.get(run_id)).status is not Status.B:
+            clock.advance(timedelta(seconds=31))
+            await asyncio.sleep(0.02)
