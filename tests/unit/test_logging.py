@@ -79,10 +79,12 @@ def test_an_exception_is_part_of_the_line(logger: logging.Logger, output: io.Str
     assert "Stack (most recent call last)" in str(line["stack"])
 
 
-@pytest.mark.parametrize(
-    "text", ['forged\n{"level":"ERROR"}', "é\u2028\ud800", '"\\'], ids=["newline", "unicode", "quotes"]
-)
-def test_no_text_breaks_a_line(logger: logging.Logger, output: io.StringIO, text: str) -> None:
+TEXTS = {"newline": 'forged\n{"level":"ERROR"}', "unicode": "é\u2028\ud800", "quotes": '"\\'}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_no_text_breaks_a_line(logger: logging.Logger, output: io.StringIO, kind: str) -> None:
+    text = TEXTS[kind]
     logger.info(text)
     assert output.getvalue().isascii()
     (line,) = lines(output)
