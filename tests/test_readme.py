@@ -26,5 +26,5 @@ def test_the_first_program_is_short() -> None:
 
 def test_every_link_to_a_file_leads_somewhere() -> None:
     for page in [README, *README.parent.glob("docs/*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        for target in re.findall(r"\]\(([\w./-]+\.\w+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

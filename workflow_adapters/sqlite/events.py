@@ -21,7 +21,7 @@ from workflow._shard import Shard, partition_of
 from workflow.errors import EventsRefused, Unavailable
 from workflow.protocols import EventReceiver, EventStreamer
 
-from ..memory import Signal
+from ..memory.signal import Signal
 from .database import Database
 from .rows import encode, micros, moment
 from .schema import PARTITIONS

@@ -12,7 +12,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from ..memory import Signal
+from ..memory.signal import Signal
 
 KINDS = ("outbox", "events", "timeouts", "roles")
 """What may be signalled; a datagram holds the index."""

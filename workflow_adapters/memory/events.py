@@ -1,0 +1,161 @@
+"""Topics in lists, cursors in dictionaries."""
+
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from workflow._event import Event
+from workflow._shard import Shard, partition_of
+from workflow.protocols import EventReceiver, EventStreamer
+
+from .signal import Signal
+
+PARTITIONS = 32
+"""Partitions of every topic."""
+
+
+class _Partition:
+    """The kept events of one partition of one topic; positions count from 1 and never start over."""
+
+    __slots__ = ("events", "first")
+
+    def __init__(self) -> None:
+        self.events: deque[Event] = deque()
+        self.first = 1
+
+    @property
+    def end(self) -> int:
+        """The position of the last event sent."""
+        return self.first + len(self.events) - 1
+
+    def after(self, position: int, limit: int) -> list[Event]:
+        """Kept events beyond a position."""
+        start = max(position + 1 - self.first, 0)
+        return list(itertools.islice(self.events, start, start + limit))
+
+
+KEEP = 10_000
+"""Events a partition keeps before it drops those that every cursor has passed."""
+
+
+class _Topic:
+    def __init__(self) -> None:
+        self.partitions = [_Partition() for _ in range(PARTITIONS)]
+        self.signals = [Signal() for _ in range(PARTITIONS)]
+        self.readers: set[_Receiver] = set()
+        self.cursors: dict[str, dict[int, int]] = {}
+
+    def trim(self, index: int) -> None:
+        partition = self.partitions[index]
+        if len(partition.events) <= KEEP or not self.cursors:
+            return
+        passed = min(cursors.get(index, 0) for cursors in self.cursors.values())
+        for reader in self.readers:
+            passed = min(passed, reader.position(index))
+        while partition.events and partition.first <= passed:
+            partition.events.popleft()
+            partition.first += 1
+
+
+class MemoryEventStreamer(EventStreamer):
+    """Topics in lists."""
+
+    def __init__(self) -> None:
+        self.partitions = PARTITIONS
+        self._topics: dict[str, _Topic] = {}
+
+    def _topic(self, name: str) -> _Topic:
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = self._topics[name] = _Topic()
+        return topic
+
+    async def send(self, events: Sequence[Event]) -> None:
+        """Append each event to its partition."""
+        woken: set[_Receiver] = set()
+        for event in events:
+            topic = self._topic(event.topic)
+            index = partition_of(event.run_id, PARTITIONS)
+            partition = topic.partitions[index]
+            partition.events.append(replace(event, partition=index, position=partition.end + 1))
+            if len(partition.events) > KEEP:
+                topic.trim(index)
+            woken.update(topic.readers)
+        for reader in woken:
+            reader.signal.set()
+
+    def receiver(
+        self, topic: str, name: str, *, shard: Shard, from_latest: bool = False
+    ) -> AbstractAsyncContextManager[EventReceiver]:
+        """Open a reading."""
+        return self._open(topic, name, shard, from_latest)
+
+    @asynccontextmanager
+    async def _open(self, topic: str, name: str, shard: Shard, from_latest: bool) -> AsyncIterator[EventReceiver]:
+        source = self._topic(topic)
+        receiver = _Receiver(source, name, shard, from_latest)
+        source.readers.add(receiver)
+        try:
+            yield receiver
+        finally:
+            source.readers.discard(receiver)
+
+    async def lag(self, topic: str, name: str) -> datetime | None:
+        """The oldest event beyond the cursors."""
+        source = self._topic(topic)
+        cursors = source.cursors.get(name, {})
+        unread = (p.after(cursors.get(index, 0), 1) for index, p in enumerate(source.partitions))
+        return min((events[0].created_at for events in unread if events), default=None)
+
+
+class _Receiver(EventReceiver):
+    def __init__(self, topic: _Topic, name: str, shard: Shard, from_latest: bool) -> None:
+        self._topic, self._name = topic, name
+        self.signal = Signal()
+        stored = topic.cursors.setdefault(name, {}) if name else {}
+        self._positions: dict[int, int] = {}
+        for index in shard.partitions(PARTITIONS):
+            end = topic.partitions[index].end
+            start = end if from_latest or not name else 0
+            position = stored.get(index, start)
+            # A cursor beyond the end belongs to a stream that was lost: start over.
+            self._positions[index] = position if position <= end else 0
+            if name and from_latest:
+                stored.setdefault(index, start)
+
+    def position(self, index: int) -> int:
+        """How far this reader has read; the end for a partition it does not read."""
+        return self._positions.get(index, self._topic.partitions[index].end)
+
+    async def receive(self, limit: int) -> Sequence[Event]:
+        """What is beyond the positions."""
+        while True:
+            seen = self.signal.count
+            found: list[Event] = []
+            for index, position in self._positions.items():
+                partition = self._topic.partitions[index]
+                if partition.end > position:
+                    events = partition.after(position, limit - len(found))
+                    if events:
+                        found += events
+                        self._positions[index] = events[-1].position
+                    if len(found) >= limit:
+                        break
+            if found:
+                return found
+            await self.signal.wait_beyond(seen)
+
+    async def ack(self, events: Sequence[Event]) -> None:
+        """Move the cursors, forward only."""
+        if not self._name:
+            return
+        cursors = self._topic.cursors[self._name]
+        for event in events:
+            index = event.partition
+            stored = cursors.get(index, 0)
+            if event.position > stored or stored > self._topic.partitions[index].end:
+                cursors[index] = event.position

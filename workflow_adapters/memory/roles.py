@@ -1,0 +1,62 @@
+"""Roles as locks within one process."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from workflow.protocols import Lease, RoleScheduler
+
+from .signal import resolve
+
+
+class MemoryLease(Lease):
+    """A role held in this process."""
+
+    def __init__(self, token: int, unclean: bool) -> None:
+        self.token, self.unclean = token, unclean
+        self.lost = asyncio.Event()
+
+
+class MemoryRoleScheduler(RoleScheduler):
+    """Roles as locks, handed over in the order of asking. A holder that dies takes the process with it."""
+
+    def __init__(self) -> None:
+        self._held: set[str] = set()
+        self._tokens: dict[str, int] = {}
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    def hold(self, role: str, *, group: str = "") -> AbstractAsyncContextManager[Lease]:
+        """Wait for the role and hold it."""
+        return self._hold(role)
+
+    @asynccontextmanager
+    async def _hold(self, role: str) -> AsyncIterator[Lease]:
+        while role in self._held:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            queue = self._waiting.setdefault(role, deque())
+            queue.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._next(role)
+                raise
+            finally:
+                if turn in queue:
+                    queue.remove(turn)
+        self._held.add(role)
+        self._tokens[role] = self._tokens.get(role, 0) + 1
+        try:
+            yield MemoryLease(self._tokens[role], unclean=False)
+        finally:
+            self._held.discard(role)
+            self._next(role)
+
+    def _next(self, role: str) -> None:
+        queue = self._waiting.get(role, deque())
+        while queue:
+            turn = queue.popleft()
+            if not turn.done():
+                turn.get_loop().call_soon_threadsafe(resolve, turn)
+                return

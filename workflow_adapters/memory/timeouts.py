@@ -1,0 +1,108 @@
+"""Timers in a dictionary and a heap."""
+
+import heapq
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from workflow._record import TimeoutPage, TimeoutRecord
+from workflow.errors import TimeoutNotFound
+from workflow.protocols import TimeoutStore
+
+from .signal import Signal
+
+
+class MemoryTimeoutStore(TimeoutStore):
+    """Timers in a dictionary and a heap."""
+
+    def __init__(self) -> None:
+        self._timeouts: dict[str, TimeoutRecord] = {}
+        self._due: dict[tuple[str, int], list[tuple[datetime, str]]] = {}
+        self._signals: dict[str, Signal] = {}
+        self._seen: dict[str, int] = {}
+
+    async def create(self, timeouts: Sequence[TimeoutRecord]) -> None:
+        """Keep new timers."""
+        for timeout in timeouts:
+            if timeout.id not in self._timeouts:
+                self._write(timeout)
+
+    def _write(self, timeout: TimeoutRecord) -> None:
+        self._timeouts[timeout.id] = timeout
+        if not timeout.completed:
+            heap = self._due.setdefault((timeout.workflow_name, timeout.status), [])
+            heapq.heappush(heap, (timeout.due_at, timeout.id))
+            self._signal(timeout.workflow_name).set()
+
+    def _signal(self, workflow_name: str) -> Signal:
+        return self._signals.setdefault(workflow_name, Signal())
+
+    async def claim_due(
+        self, workflow_name: str, statuses: Sequence[int], *, now: datetime, until: datetime, limit: int
+    ) -> TimeoutPage:
+        """Timers that are due, the one due first first."""
+        heaps = [self._due.setdefault((workflow_name, status), []) for status in statuses]
+        claimed: list[TimeoutRecord] = []
+        while len(claimed) < limit:
+            heads = [heap for heap in heaps if self._head(heap) is not None]
+            if not heads or (heap := min(heads, key=lambda h: h[0]))[0][0] > now:
+                break
+            timeout = self._timeouts[heapq.heappop(heap)[1]]
+            timeout = replace(timeout, due_at=until, claims=timeout.claims + 1)
+            claimed.append(timeout)
+        for timeout in claimed:
+            self._timeouts[timeout.id] = timeout
+            heapq.heappush(self._due[workflow_name, timeout.status], (timeout.due_at, timeout.id))
+        taken = {timeout.id for timeout in claimed}
+        others = [entry[0] for heap in heaps if (entry := self._head(heap)) is not None and entry[1] not in taken]
+        return TimeoutPage(tuple(claimed), min(others, default=min((t.due_at for t in claimed), default=None)))
+
+    def _head(self, heap: list[tuple[datetime, str]]) -> tuple[datetime, str] | None:
+        """The first entry that still says the truth."""
+        while heap:
+            due_at, id_ = heap[0]
+            timeout = self._timeouts.get(id_)
+            if timeout is not None and not timeout.completed and timeout.due_at == due_at:
+                return heap[0]
+            heapq.heappop(heap)
+        return None
+
+    async def postpone(self, timeouts: Sequence[TimeoutRecord]) -> None:
+        """Write when timers are due again."""
+        for timeout in timeouts:
+            present = self._timeouts.get(timeout.id)
+            if present is not None:
+                changed = replace(
+                    present, due_at=timeout.due_at, attempt=timeout.attempt, last_error=timeout.last_error
+                )
+                self._write(changed)
+
+    async def complete(self, ids: Sequence[str]) -> None:
+        """Mark timers completed."""
+        missing = [id_ for id_ in ids if id_ not in self._timeouts]
+        for id_ in ids:
+            if id_ in self._timeouts:
+                self._timeouts[id_] = replace(self._timeouts[id_], completed=True)
+        if missing:
+            raise TimeoutNotFound(missing[0])
+
+    async def cancel(self, ids: Sequence[str]) -> None:
+        """Remove timers."""
+        for id_ in ids:
+            self._timeouts.pop(id_, None)
+
+    async def list(self, workflow_name: str, *, run_id: str | None = None) -> Sequence[TimeoutRecord]:
+        """All timers."""
+        found = [
+            timeout
+            for timeout in self._timeouts.values()
+            if timeout.workflow_name == workflow_name and run_id in (None, timeout.run_id)
+        ]
+        return sorted(found, key=lambda timeout: (timeout.expire_at, timeout.id))
+
+    async def wait_for_timeouts(self, workflow_name: str) -> None:
+        """Return when a timer was written since the last return."""
+        signal = self._signal(workflow_name)
+        await signal.wait_beyond(self._seen.get(workflow_name, 0))
+        self._seen[workflow_name] = signal.count
