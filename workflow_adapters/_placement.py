@@ -33,6 +33,22 @@ def place(wanted: Mapping[str, AbstractSet[str]]) -> dict[str, str]:
     return placed
 
 
+def surplus(member: str, held: AbstractSet[str], wanted: Mapping[str, AbstractSet[str]]) -> str | None:
+    """A group that `member` holds and should hand over, if it holds more than its share of a family.
+
+    Who has no more than its share keeps it, whoever joins: moving a role costs more than it gains.
+    """
+    placed = place(wanted)
+    for group in sorted(held):
+        family = family_of(group)
+        groups = {other for wants in wanted.values() for other in wants if family_of(other) == family}
+        members = [one for one, wants in wanted.items() if wants & groups]
+        mine = sum(1 for other in held if family_of(other) == family)
+        if placed.get(group, member) != member and mine > math.ceil(len(groups) / max(len(members), 1)):
+            return group
+    return None
+
+
 def _place_family(groups: set[str], wanted: Mapping[str, AbstractSet[str]]) -> dict[str, str]:
     members = [member for member, wants in wanted.items() if wants & groups]
     cap = math.ceil(len(groups) / len(members))

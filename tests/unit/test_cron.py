@@ -283,6 +283,6 @@ def test_there_is_no_slot_between_a_moment_and_its_next(spec: str, zone: str, af
     start = after.replace(tzinfo=UTC)
     found = schedule.next(start)
     assert found > start
-    between = start + (found - start) * ahead / (10**6 + 1)
+    between = start + (found - start) * (ahead / (10**6 + 1))
     assert schedule.next(between) == found
     assert schedule.next(found) > found

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflow_adapters._placement import family_of, place
+from workflow_adapters._placement import family_of, place, surplus
 
 SHARDS = {f"orders/{index}-of-6" for index in range(1, 7)}
 
@@ -49,3 +49,23 @@ def test_a_group_goes_only_to_who_wants_it() -> None:
 def test_shards_of_different_counts_are_different_families() -> None:
     assert family_of("orders/1-of-6") == family_of("orders/5-of-6")
     assert len({family_of("orders/1-of-6"), family_of("orders/1-of-1"), family_of("other/1-of-6"), family_of("x")}) == 4
+
+
+def test_who_has_no_more_than_its_share_hands_nothing_over() -> None:
+    wanted = dict.fromkeys(("a", "b"), SHARDS)
+    for member in wanted:
+        mine = set(sorted(SHARDS)[:3])
+        assert surplus(member, mine, wanted) is None
+
+
+def test_who_has_more_hands_over_what_belongs_elsewhere_until_it_has_its_share() -> None:
+    wanted = dict.fromkeys(("a", "b", "c"), SHARDS)
+    held = set(SHARDS)
+    while (group := surplus("a", held, wanted)) is not None:
+        assert place(wanted)[group] != "a"
+        held.discard(group)
+    assert len(held) == 2
+
+
+def test_a_single_role_stays_where_it_is() -> None:
+    assert all(surplus(member, {"role"}, {"a": {"role"}, "b": {"role"}}) is None for member in ("a", "b"))

@@ -19,7 +19,7 @@ from typing import Self
 from workflow.errors import Unavailable, WorkflowError
 from workflow.protocols import Lease, RoleScheduler
 
-from .._placement import place
+from .._placement import place, surplus
 from .database import Database
 
 ESTABLISHED = 2
@@ -195,10 +195,10 @@ class SQLiteRoleScheduler(RoleScheduler):
         groups = sorted({want.group for want in wants.values()})
         _announce(connection, self._member, groups, now, lease)
         members = _members(connection, now)
-        placed = place({m: set(g) for m, (beats, g) in members.items() if m == self._member or beats >= ESTABLISHED})
+        wanted = {m: set(g) for m, (beats, g) in members.items() if m == self._member or beats >= ESTABLISHED}
+        placed = place(wanted)
         held = {role: (holder, token, expires) for role, holder, token, expires in connection.execute(ROLES)}
         beat = _Beat()
-        moving = False
         for role, want in wants.items():
             holder, token, expires = held.get(role, ("", 0, 0))
             free = not holder or expires <= now or expires > now + lease
@@ -207,16 +207,15 @@ class SQLiteRoleScheduler(RoleScheduler):
                     beat.lost.append(role)
                     continue
                 connection.execute(RENEW, (now + lease, role, self._member))
-                if placed.get(want.group, self._member) != self._member and not moving:
-                    # One group at a time, all its roles together.
-                    moving = True
-                    beat.give_up += [r for r, w in wants.items() if w.group == want.group and w.lease is not None]
             elif free:
                 beat.free.add(role)
                 waited = 0.0 if want.free_since is None else time.monotonic() - want.free_since
                 if placed.get(want.group) == self._member or waited > self._lease_time / 2:
                     connection.execute(TAKE, (role, self._member, token + 1, now + lease))
                     beat.granted.append((role, token + 1, bool(holder) and holder != self._member))
+        # One group at a time, all its roles together.
+        leaving = surplus(self._member, {want.group for want in wants.values() if want.lease is not None}, wanted)
+        beat.give_up = [r for r, w in wants.items() if w.lease is not None and w.group == leaving]
         return beat
 
 
