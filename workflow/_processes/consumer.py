@@ -238,14 +238,16 @@ class Consumer:
 
     async def _look_up(self, claimed: list[tuple[Event, _Handling]]) -> None:
         try:
-            records = await self._work.lookup([event.run_id for event, _ in claimed])
-        except WorkflowError as error:
-            self._report(error, claimed[0][0].run_id)
-            await asyncio.sleep(REREADS[-1])
-            for event, handling in claimed:
-                self._again(event.run_id, handling)
-            return
+            try:
+                records = await self._work.lookup([event.run_id for event, _ in claimed])
+            except WorkflowError as error:
+                self._report(error, claimed[0][0].run_id)
+                await asyncio.sleep(REREADS[-1])
+                for event, handling in claimed:
+                    self._again(event.run_id, handling)
+                return
         except asyncio.CancelledError:
+            # Also while waiting after an error: a slot that is not given back is lost for good.
             for event, _ in claimed:
                 del self._running[event.run_id]
             raise
@@ -271,7 +273,12 @@ class Consumer:
         record: Record | None = None
         for wait in REREADS:
             await asyncio.sleep(wait)
-            record = (await self._work.lookup([event.run_id])).get(event.run_id)
+            try:
+                record = (await self._work.lookup([event.run_id])).get(event.run_id)
+            except WorkflowError as error:
+                self._report(error, event.run_id)
+                self._again(event.run_id, handling)
+                return
             if record is None or record.version >= event.version:
                 self._judge(event, handling, record)
                 return
@@ -301,6 +308,7 @@ class Consumer:
         for ticket in handling.tickets:
             ticket.since = began
         attempt = handling.tickets[-1].event.attempt if handling.tickets else 1
+        known = len(handling.tickets)
         try:
             for_good = await self._work.handle(record, attempt)
         except Exception as error:  # noqa: BLE001 - one run's trouble must not stop its shard; reported and retried
@@ -309,6 +317,10 @@ class Consumer:
             self._again(record.run_id, handling)
             return
         self._metrics.latency(loop.time() - began)
+        if not for_good:
+            # One that joined meanwhile may be the very event that was to come: it is handled in its turn.
+            handling.later[:0] = handling.tickets[known:]
+            del handling.tickets[known:]
         self._settle(record.run_id, handling, for_good=for_good)
 
     def _settle(self, run_id: str, handling: _Handling, *, for_good: bool = True) -> None:
