@@ -172,5 +172,6 @@ async def abandoned(*tasks: "asyncio.Task[None]") -> None:
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait until the condition holds; the time limit of the case ends a wait in vain."""
-    while not await condition():  # noqa: ASYNC110 - what is waited for may happen in another process
+    # What is waited for may happen in another process, so there is nothing to await.
+    while not await condition():
         await asyncio.sleep(0.02)

@@ -59,7 +59,9 @@ class _Core(AbstractAsyncContextManager["_Core"]):
         return self
 
     async def _check(self, connection: asyncpg.Connection) -> None:
-        version, fsync, durable = await connection.fetchrow(_SERVER)
+        row = await connection.fetchrow(_SERVER)
+        assert row is not None, "current settings are always one row"
+        version, fsync, durable = row
         if version < _OLDEST:
             raise ValueError(f"Postgres {version // 10_000} is too old: 15 or newer is needed")
         if not fsync and not self._allow_fsync_off:
