@@ -95,11 +95,15 @@ class Program:
     def stepping(self, run: Run[Job, Status]) -> None:
         self.called(run)
         process, record = PROCESS.get(), run._record
-        if process.clock.now() < record.due_at:
+        if process.clock.now() + self._set_back() < record.due_at:
             self.world.complain("early", f"{run.run_id} v{run.version} handled before {record.due_at}")
         skipped = self.world.skipped_at.get((run.run_id, run.version))
         if skipped is not None and self.world.loop.time() - skipped > 30.0:
             self.world.complain("a skipped step runs again", f"{run.run_id} v{run.version}")
+
+    def _set_back(self) -> timedelta:
+        """How far the clock may have been set back between the engine's look at it and ours."""
+        return timedelta(seconds=2 * self.world.plan.skew)
 
     async def pause_a_little(self, run: Run[Job, Status]) -> None:
         """Work takes a while; sometimes it fails, having changed its object."""
@@ -165,7 +169,7 @@ class Program:
     async def _expired(self, run: Run[Job, Status], after: timedelta) -> None:
         self.called(run)
         process, entered = PROCESS.get(), run._record.entered_at
-        if process.clock.now() < entered + after:
+        if process.clock.now() + self._set_back() < entered + after:
             why = f"{run.run_id} v{run.version} entered at {entered - EPOCH}, fired at {process.clock.now() - EPOCH}"
             self.world.complain("a timer fires early, or for an old visit", why)
         await self.pause_a_little(run)
