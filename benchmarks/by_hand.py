@@ -1,0 +1,85 @@
+"""The limit of each store: the same rows, written by hand in a loop, without an engine."""
+
+import sqlite3
+import time
+import uuid
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.five_steps import STEPS, Counter
+from workflow_adapters.sqlite.schema import open_file
+
+ENCODER = msgspec.json.Encoder()
+DECODER = msgspec.json.Decoder(Counter)
+BLOB = b"x" * 300
+"""About what a record takes."""
+
+
+def memory(runs: int) -> float:
+    """Steps a second of plain dictionaries: record by compare-and-swap, history, outbox, event."""
+    records: dict[str, tuple[int, bytes]] = {}
+    history: dict[str, list[bytes]] = {}
+    outbox: dict[int, str] = {}
+    events: list[str] = []
+    began = time.perf_counter()
+    for number in range(runs):
+        run_id = str(number)
+        records[run_id], history[run_id] = (1, ENCODER.encode(Counter())), []
+        for _ in range(STEPS):
+            version, data = records[run_id]
+            value = DECODER.decode(data)
+            value.count += 1
+            data = ENCODER.encode(value)
+            if records[run_id][0] == version:
+                records[run_id] = (version + 1, data)
+                history[run_id].append(data)
+                outbox[version] = run_id
+                events.append(outbox.pop(version))
+    return runs * STEPS / (time.perf_counter() - began)
+
+
+def sqlite(path: Path, runs: int, batch: int) -> float:
+    """Steps a second of the same statements in batches, WAL and synchronous=FULL, one thread."""
+    connection = open_file(path)
+    made = [str(uuid.uuid4()) for _ in range(runs)]
+    create = (
+        "insert into runs (run_id, workflow_name, foreign_id, run_state, status, version, visit, created, updated, "
+        "due, auto_paused, data) values (?, 'w', ?, 2, 1, 1, 1, 1, 1, 1, 0, ?)"
+    )
+    _commit(connection, [(create, [(run_id, run_id, BLOB) for run_id in made])])
+    began = time.perf_counter()
+    for step in range(1, STEPS + 1):
+        for start in range(0, runs, batch):
+            _step(connection, made[start : start + batch], step)
+    taken = time.perf_counter() - began
+    connection.close()
+    return runs * STEPS / taken
+
+
+def _step(connection: sqlite3.Connection, run_ids: list[str], version: int) -> None:
+    for _ in run_ids:
+        ENCODER.encode(DECODER.decode(b'{"count":1,"note":"x"}'))
+    move = "update runs set status = ?, version = ?, updated = ?, due = ?, data = ? where run_id = ? and version = ?"
+    rows = [(version + 1, version + 1, version, version, BLOB, run_id, version) for run_id in run_ids]
+    history = "insert into history (run_id, version, status, attempt_id, data) values (?, ?, ?, ?, ?)"
+    outbox = "insert into outbox (workflow_name, data) values ('w', ?)"
+    _commit(
+        connection,
+        [
+            (move, rows),
+            (history, [(run_id, version, version, "a", BLOB) for run_id in run_ids]),
+            (outbox, [(BLOB,)] * len(run_ids)),
+        ],
+    )
+    (last,) = connection.execute("select max(id) from outbox").fetchone()
+    event = "insert into events (topic, partition, created, data) values ('t', 1, 1, ?)"
+    _commit(connection, [(event, [(BLOB,)] * len(run_ids))])
+    _commit(connection, [("delete from outbox where id = ?", [(last - n,) for n in range(len(run_ids))])])
+
+
+def _commit(connection: sqlite3.Connection, statements: list[tuple[str, list[tuple[object, ...]]]]) -> None:
+    connection.execute("begin immediate")
+    for sql, rows in statements:
+        connection.executemany(sql, rows)
+    connection.execute("commit")
