@@ -1,4 +1,4 @@
-"""Planted bugs: each a small wound in the real engine, or in the store it stands on, that the simulation must notice."""
+"""Planted bugs: each a small wound in the real engine, or in its store, that the simulation must notice."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -9,18 +9,18 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from workflow._change import ALREADY_APPLIED, APPLIED, Emit, Mark, Outcome, Verdict
+from workflow._change import ALREADY_APPLIED, APPLIED, Emit, Mark, Outcome
 from workflow._commits import FIRST_RETRY, Commits
 from workflow._engine import Engine
 from workflow._invoke import Invoker
-from workflow._processes import schedule, sweep, tenure
+from workflow._processes import schedule, tenure
 from workflow._processes.consumer import Consumer, _Handling
 from workflow._processes.step import StepWork
 from workflow._processes.sweep import _Sweeper
 from workflow._processes.timeout_inserter import InserterWork
 from workflow._processes.timeout_poller import TimeoutPoller
 from workflow._record import StalledQuery
-from workflow._runstate import RUNNABLE, RunState
+from workflow._runstate import RUNNABLE
 from workflow._shard import Shard
 from workflow.errors import OutcomeUnknown, Unavailable
 from workflow_adapters.memory import MemoryRecordStore, MemoryTimeoutStore
@@ -148,9 +148,12 @@ def _old_visit() -> Iterator[None]:
 def _paused_timers() -> Iterator[None]:
     real = MemoryTimeoutStore.claim_due
 
-    async def claim(self: Any, *args: Any, until: Any, now: Any, **more: Any) -> Any:
-        # Not postponed by the claim, so the same ones are always the first.
-        return await real(self, *args, until=now, now=now, **more)
+    async def claim(self: Any, *args: Any, **more: Any) -> Any:
+        page = await real(self, *args, **more)
+        for timeout in page.timeouts:
+            # Not put off by the claim, so the same ones are always the first.
+            self._write(replace(self._timeouts[timeout.id], due_at=timeout.expire_at))
+        return page
 
     async def nothing(self: Any, timeouts: Any) -> None:
         return None
@@ -306,41 +309,15 @@ def _endless_drain() -> Iterator[None]:
         yield
 
 
-@bug("sweeper forgets what it swept")
-def _sweeps_again() -> Iterator[None]:
-    real = MemoryRecordStore._emit
-
-    def emit(self: Any, change: Any) -> Outcome:
-        outcome = real(self, change)
-        if outcome.verdict is Verdict.APPLIED and change.swept_at is not None:
-            self._records[change.run_id] = replace(self._records[change.run_id], swept_at=None)
-        return outcome
-
-    with patch.object(MemoryRecordStore, "_emit", emit), patch.object(sweep, "PAGE", 1000):
-        yield
-
-
-@bug("a paused run goes on")
-def _pause_ignored() -> Iterator[None]:
-    real = StepWork.judge
-
-    def judge(self: Any, event: Any, record: Any) -> str | None:
-        if record is not None and record.run_state is RunState.PAUSED:
-            return real(self, event, replace(record, run_state=RunState.RUNNING))
-        return real(self, event, record)
-
-    with patch.object(StepWork, "judge", judge):
-        yield
-
-
 def relevant(name: str, plan: Plan) -> bool:
     """Leaves out seeds that have nothing to do with a bug, to find it sooner; they are seeds like all others."""
     needs: dict[str, bool] = {
         "schedule slot fired twice": plan.schedule,
-        "starvation through the lane": plan.spinner,
+        "starvation through the lane": plan.spinner and plan.slots == 1 and plan.liveness,
         "crash loop not counted": plan.poison,
         "early ack": not plan.sweep and plan.liveness,
         "early ack through the fast lane": not plan.sweep and plan.liveness,
+        "paused timers starve live ones": plan.sleeper,
         "drain that never ends": bool(plan.stops),
         "swallowed cancel": bool(plan.stops),
     }

@@ -1,6 +1,7 @@
 """What must be true of the store in the end: the product's own checker, and the rules only the simulation can see."""
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 from workflow import verify
@@ -37,7 +38,7 @@ def _handled(world: World) -> None:
     """Every step that was passed had its handler called at that version; a swallowed cancellation has no result."""
     calls = {(call.run_id, call.version) for call in world.calls}
     for run_id, history in world.records._history.items():
-        for before, after in zip(history, history[1:], strict=False):
+        for before, after in pairwise(history):
             if after.step_version == after.version and (run_id, before.version) not in calls:
                 world.complain("a step without its handler", f"{run_id} v{before.version}")
         if history[-1].status == Status.SWALLOWED:
@@ -54,7 +55,8 @@ def _slots(world: World) -> None:
 
 def _hooks(world: World) -> None:
     for record in world.records._records.values():
-        completed = record.run_state in (RunState.COMPLETED, RunState.DATA_DELETED)
+        # Erased before its hook was called, a run has nothing to show to a hook.
+        completed = record.run_state is RunState.COMPLETED
         if completed and record.status == Status.DONE and record.run_id not in world.hooked:
             world.complain("a hook was not called", record.run_id)
 
@@ -64,7 +66,7 @@ def unfinished(world: World) -> list[str]:
     found = []
     for record in world.records._records.values():
         kind = record.run_id.partition("-")[0]
-        if kind == "spinner" or record.foreign_id == "cron":
+        if kind in ("spinner", "sleeper") or record.foreign_id == "cron":
             continue
         where = f"{record.run_id} v{record.version} at {record.status} {record.run_state} {record.last_error[:80]}"
         if kind == "poison" and (record.run_state is RunState.PAUSED or record.run_state.finished):

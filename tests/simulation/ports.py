@@ -80,9 +80,7 @@ class SimRecords(Faulty, RecordStore):
             world.skipped_at[change.run_id, version] = world.loop.time()
         if isinstance(change, Move) and version == 1 and record is not None:
             live = [
-                r.run_id
-                for r in self.inner._records.values()
-                if r.foreign_id == record.foreign_id and r.run_state.live
+                r.run_id for r in self.inner._records.values() if r.foreign_id == record.foreign_id and r.run_state.live
             ]
             if len(live) > 1:
                 world.complain("two live runs", f"{record.foreign_id} {live}")

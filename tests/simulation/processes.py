@@ -128,7 +128,7 @@ class Fleet:
             for task in tasks:
                 task.cancel()
             if tasks:
-                _, still = await asyncio.wait(tasks, timeout=30)
+                await asyncio.wait(tasks, timeout=30)
                 tasks = sorted((t for t in asyncio.all_tasks() if t is not asyncio.current_task()), key=hash)
             if not tasks:
                 return

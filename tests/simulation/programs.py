@@ -39,6 +39,7 @@ FIRST = {
     "ask": Status.ASK,
     "loop": Status.LOOP,
     "spinner": Status.LOOP,
+    "bystander": Status.LOOP,
     "wait": Status.WAIT,
     "bounce": Status.BOUNCE,
 }
@@ -84,9 +85,9 @@ class Program:
         world.note(f"{name} calls {status} {run.run_id[:8]} v{run.version}")
         record = run._record
         present = world.records._records.get(run.run_id)
-        if present is not None and present.version == record.version:
-            if msgspec.json.decode(present.object, type=Job) != run.object:
-                world.complain("stale object", f"{run.run_id} v{run.version}: {run.object} instead of {present.object!r}")
+        same = present is not None and present.version == record.version
+        if same and msgspec.json.decode(present.object, type=Job) != run.object:
+            world.complain("stale object", f"{run.run_id} v{run.version}: {run.object}, not {present.object!r}")
         if process is not None and run.run_id.startswith("poison"):
             again = sum(1 for call in world.calls if call.run_id == run.run_id)
             if again > 60:
@@ -150,10 +151,12 @@ class Program:
         self.stepping(run)
         run.object.count += 1
         await asyncio.sleep(self.world.rng.choice((0.0, 0.01, 0.1, 0.3)))
+        if run.object.kind == "bystander" and run.object.count > 3:
+            return Status.DONE
         return run.save_and_repeat()
 
     async def loop_timer(self, run: Run[Job, Status], now: datetime) -> datetime | None:
-        return None if run.object.kind == "spinner" else now + LOOP
+        return None if run.object.kind in ("spinner", "bystander") else now + LOOP
 
     async def bounce(self, run: Run[Job, Status]) -> Any:
         self.stepping(run)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,10 @@ async def _clients(world: World, client: Any) -> None:
             group.create_task(_trigger(world, client, 100, "poison"))
         if world.plan.spinner:
             group.create_task(_trigger(world, client, 101, "spinner"))
+            for number in (102, 103):
+                group.create_task(_trigger(world, client, number, "bystander"))
+        if world.plan.sleeper:
+            group.create_task(_put_to_sleep(world, client))
         group.create_task(_answer(world, client))
         group.create_task(_meddle(world, client))
 
@@ -136,31 +140,47 @@ async def _trigger(world: World, client: Any, number: int, kind: str) -> None:
         await asyncio.sleep(world.rng.uniform(0.5, 5))
 
 
+async def _put_to_sleep(world: World, client: Any) -> None:
+    """Runs whose timers are due and stay due, because nobody resumes them."""
+    for number in range(2):
+        run_id = f"sleeper-{number}"
+        while run_id not in world.records._records:
+            start = client.trigger(run_id, Job(kind="wait"), run_id=run_id, starting_point=Status.WAIT)
+            await _quietly(start)
+        while world.records._records[run_id].run_state is not RunState.PAUSED:
+            await asyncio.sleep(0.5)
+            await _quietly(client.pause(run_id, "sleeps"))
+            if world.records._records[run_id].run_state.finished:
+                break
+
+
 async def _answer(world: World, client: Any) -> None:
     while True:
         await asyncio.sleep(world.rng.uniform(0.5, 3))
         for record in list(world.records._records.values()):
             if record.status == Status.ASK and record.run_state.live:
                 await _quietly(client.callback(record.foreign_id, Status.ASK, run_id=record.run_id))
-            if world.healed and record.run_state is RunState.PAUSED and not record.run_id.startswith("poison"):
+            if (
+                world.healed
+                and record.run_state is RunState.PAUSED
+                and not record.run_id.startswith(("poison", "sleeper"))
+            ):
                 await _quietly(client.resume(record.run_id))
 
 
 async def _meddle(world: World, client: Any) -> None:
     while world.plan.verbs and not world.healed:
         await asyncio.sleep(world.rng.expovariate(1 / world.plan.verbs))
-        runs = [run_id for run_id in world.records._records if not run_id.startswith("poison")]
+        runs = [run_id for run_id in world.records._records if not run_id.startswith(("poison", "sleeper"))]
         if runs and not world.healed:
             verb = world.rng.choice((client.pause, client.pause, client.resume, client.cancel, client.delete_data))
             await _quietly(verb(world.rng.choice(runs)))
 
 
 async def _quietly(call: Any) -> None:
-    try:
+    # Being too late, or refused, is part of a client's life; what counts is what the store says in the end.
+    with suppress(WorkflowError):
         await call
-    except WorkflowError:
-        # Being too late, or refused, is part of a client's life; what counts is what the store says in the end.
-        pass
 
 
 # -- trouble --------------------------------------------------------------------------------------------------

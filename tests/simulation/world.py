@@ -38,6 +38,7 @@ class Plan:
     poison: bool = False
     schedule: bool = False
     spinner: bool = False
+    sleeper: bool = False
     verbs: float = 0.0
     runs: int = 8
     trouble: float = 40.0
@@ -78,6 +79,7 @@ class Plan:
         plan.sweep = bool(plan.loss or plan.wipes) or rng.random() < 0.6
         if plan.schedule:
             plan.trouble = 200.0
+        plan.sleeper = liveness and plan.slots == 1 and seed % 2 == 0
         return plan
 
 
