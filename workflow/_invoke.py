@@ -26,6 +26,10 @@ class HandlerTimeout(TimeoutError):
     """A handler overran its `timeout`."""
 
 
+class HandlerCancelled(RuntimeError):
+    """A handler raised CancelledError although nobody cancelled it: something it waited for was cancelled."""
+
+
 class Invoker:
     """Calls handlers; the threads of plain functions come from a limiter of its own."""
 
@@ -41,6 +45,18 @@ class Invoker:
             asyncio.CancelledError: the calling task was cancelled meanwhile, whatever the handler did about it.
         """
         cancelled_before = _cancellations()
+        try:
+            result = await self._result(handler, args, timeout)
+        except asyncio.CancelledError as error:
+            if _cancellations() > cancelled_before:
+                raise
+            raise HandlerCancelled(f"{handler.name} was not cancelled, but something it waited for was") from error
+        if _cancellations() > cancelled_before:
+            # The handler swallowed a cancellation; a cancelled attempt has no result.
+            raise asyncio.CancelledError
+        return result
+
+    async def _result(self, handler: Handler, args: tuple[Any, ...], timeout: timedelta | None) -> Any:
         if not handler.is_async:
             result = await self._in_thread(handler, args, timeout)
             if not isinstance(result, Coroutine):
@@ -49,13 +65,8 @@ class Invoker:
         else:
             pending = handler.call(*args)
         if timeout is None:
-            result = await self._plainly(pending, handler)
-        else:
-            result = await self._within(pending, handler, timeout)
-        if _cancellations() > cancelled_before:
-            # The handler swallowed a cancellation; a cancelled attempt has no result.
-            raise asyncio.CancelledError
-        return result
+            return await self._plainly(pending, handler)
+        return await self._within(pending, handler, timeout)
 
     async def _plainly(self, pending: Any, handler: Handler) -> Any:
         if not isinstance(pending, Coroutine):

@@ -50,9 +50,10 @@ class MemoryTimeoutStore(TimeoutStore):
                 break
             timeout = self._timeouts[heapq.heappop(heap)[1]]
             timeout = replace(timeout, due_at=until, claims=timeout.claims + 1)
+            # At once: the heap may hold this timer twice, and only the dictionary knows that it is claimed.
+            self._timeouts[timeout.id] = timeout
             claimed.append(timeout)
         for timeout in claimed:
-            self._timeouts[timeout.id] = timeout
             heapq.heappush(self._due[workflow_name, timeout.status], (timeout.due_at, timeout.id))
         taken = {timeout.id for timeout in claimed}
         others = [entry[0] for heap in heaps if (entry := self._head(heap)) is not None and entry[1] not in taken]
