@@ -52,10 +52,11 @@ async def consume_each(
         finally:
             with anyio.CancelScope(shield=True):
                 await end(tasks)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
         if any(task.cancelled() for task in tasks):
             return
-        for task in tasks:
-            task.result()
         await receiver.ack(events)
 
 

@@ -26,6 +26,8 @@ from .tenure import Tenure
 
 SUSPICION = 60.0
 """Seconds after an unclean takeover in which the start of each handler is noted durably before it runs."""
+EARLY = 0.5
+"""Seconds at most that an event which came too early is held before it is emitted again."""
 CRASHED = "the process that handled this attempt ended before it had a result"
 
 
@@ -114,6 +116,9 @@ class StepWork:
         due = record.updated_at + self._lag if self._lag else record.due_at
         if due > engine.now():
             # Early: a duplicate of a delayed event, or a lag that is waited for here. It comes again when it is due.
+            if self._lag is None:
+                # Or the relay's clock is ahead of ours, and would send it again at once.
+                await asyncio.sleep(min((due - engine.now()).total_seconds(), EARLY))
             await engine.commits.apply(engine.transitions.emitted(record, due))
             return False
         if record.started_by and record.started_by != self._mark_of_this_tenure():
