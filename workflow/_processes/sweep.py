@@ -52,7 +52,7 @@ class _Sweeper:
             return
         per_status = {status: await self._unread(status, now) for status in {*self._steps, *self._timers}}
         deletions = await self._limit(_names.delete_topic(engine.name), self._delete_consumer(), now)
-        for due_before in {*per_status.values(), deletions, now - self._after}:
+        for due_before in sorted({*per_status.values(), deletions, now - self._after}):
             query = StalledQuery(
                 workflow_name=engine.name,
                 step_statuses=tuple(s for s in self._steps if per_status[s] == due_before),
