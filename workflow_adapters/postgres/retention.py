@@ -128,8 +128,7 @@ class Tidier:
         async def work(connection: Connection) -> bool:
             if not await connection.fetchval(_TRY_LOCK, self._lock):
                 return False
-            count: int = await connection.fetchval(self._runs_sql, keep, _BATCH)
-            return count == _BATCH
+            return bool(await connection.fetchval(self._runs_sql, keep, _BATCH) == _BATCH)
 
         return await self._lane.transaction(work)
 
