@@ -11,27 +11,21 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from workflow.errors import OutcomeUnknown, Unavailable, WorkflowError
+from workflow.errors import Unavailable, WorkflowError
 
+from .jobs import Job, Work, perform, transact
 from .schema import open_file
 from .signals import Signals
 
+__all__ = ["Database", "Work"]
+
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
+Jobs = queue.SimpleQueue[Job | None]
 
-JOBS = 64
-"""Jobs that share one transaction."""
-
-
-class _Job:
-    __slots__ = ("alone", "error", "future", "result", "wakes", "work")
-
-    def __init__(self, work: Work[Any], wakes: Sequence[str], alone: bool, future: "asyncio.Future[Any]") -> None:
-        self.work, self.wakes, self.alone, self.future = work, wakes, alone, future
-        self.result: Any = None
-        self.error: BaseException | None = None
+BATCH = 64
+"""Jobs that share one transaction, or one answer."""
 
 
 class Database:
@@ -41,13 +35,13 @@ class Database:
         self.path = path
         self.signals = Signals(path)
         self.partitions = 0
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: Jobs = queue.SimpleQueue()
+        self._reads: Jobs = queue.SimpleQueue()
         self._threads: list[tuple[threading.Thread, asyncio.Future[None]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
         self._jobs, self._reads = queue.SimpleQueue(), queue.SimpleQueue()
         try:
             await self._start(self._write_all, "workflow-sqlite-write")
@@ -55,13 +49,19 @@ class Database:
         except BaseException:
             await self._stop()
             raise
+        self._loop = asyncio.get_running_loop()
         self.signals.open(self._loop)
         self.partitions = await self.read(_partitions)
+        self._watching = self._loop.create_task(self._watch())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.signals.close()
+        self._loop = None
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         await self._stop()
+        self.signals.close()
 
     async def _start(self, serve: Callable[[sqlite3.Connection], None], name: str) -> None:
         """Start a thread that opens a connection of its own and serves jobs until it is told to end."""
@@ -96,70 +96,61 @@ class Database:
         for thread, ended in threads:
             await ended
             thread.join()
-        self._loop = None
 
-    async def write(self, work: Work[T], *, wakes: Sequence[str] = (), alone: bool = False) -> T:
-        """Run `work(connection)` in a transaction; durable on return. Then wake those who wait for `wakes`.
+    async def write(
+        self, work: Work[T], *, wakes: Sequence[tuple[str, str]] = (), alone: bool = False, lazy: bool = False
+    ) -> T:
+        """Run `work(connection)` in a transaction; durable on return. Then wake who waits for these kinds and keys.
 
-        With `alone` it shares its transaction with nobody.
+        With `alone` it shares its transaction with nobody. With `lazy` it survives the end of the process, but a power
+        failure may take it back: for what may happen twice.
 
         Raises:
             Unavailable: the file is locked or cannot be written; nothing was.
             OutcomeUnknown: the commit itself failed.
             Exception: whatever `work` raised; what it wrote is undone.
         """
-        return await self._submit(self._jobs, work, wakes, alone)
+        loop = self._open_loop()
+        job = Job(work, loop.create_future(), wakes=wakes, alone=alone, lazy=lazy)
+        self._jobs.put(job)
+        result: T = await job.future
+        return result
 
     async def read(self, work: Work[T]) -> T:
         """Run `work(connection)` on the reading connection."""
-        return await self._submit(self._reads, work, (), False)
+        job = Job(work, self._open_loop().create_future())
+        self._reads.put(job)
+        result: T = await job.future
+        return result
 
-    async def _submit(
-        self, jobs: "queue.SimpleQueue[_Job | None]", work: Work[T], wakes: Sequence[str], alone: bool
-    ) -> T:
+    def _open_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             raise Unavailable(f"SQLite file {str(self.path)!r} is not open: use `async with` on the backend")
-        future: asyncio.Future[T] = self._loop.create_future()
-        jobs.put(_Job(work, wakes, alone, future))
-        return await future
+        return self._loop
 
     def _write_all(self, connection: sqlite3.Connection) -> None:
-        left: _Job | None = None
-        while True:
-            job = left or self._jobs.get()
-            left = None
-            if job is None:
-                break
-            batch = [job]
-            while not job.alone and len(batch) < JOBS and not self._jobs.empty():
-                following = self._jobs.get()
-                if following is None or following.alone:
-                    left = following
-                    if following is None:
-                        self._jobs.put(None)
-                    break
-                batch.append(following)
-            _transact(connection, batch)
+        following: Job | None = None
+        while (job := following or self._jobs.get()) is not None:
+            batch, following = ([job], None) if job.alone else _together(self._jobs, job)
+            transact(connection, batch)
             self._answer(batch)
 
     def _read_all(self, connection: sqlite3.Connection) -> None:
         connection.execute("pragma query_only = on")
-        while (job := self._reads.get()) is not None:
-            try:
-                job.result = job.work(connection)
-            except sqlite3.OperationalError as error:
-                job.error = Unavailable(f"SQLite: {error}")
-            except Exception as error:  # noqa: BLE001 - handed to the caller
-                job.error = error
-            self._answer([job])
+        following: Job | None = None
+        while (job := following or self._reads.get()) is not None:
+            batch, following = _together(self._reads, job)
+            for one in batch:
+                perform(one, connection)
+            self._answer(batch)
 
-    def _answer(self, jobs: list[_Job]) -> None:
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
+    def _answer(self, jobs: list[Job]) -> None:
+        loop = jobs[0].future.get_loop()
+        if not loop.is_closed():
             loop.call_soon_threadsafe(self._resolve, jobs)
 
-    def _resolve(self, jobs: list[_Job]) -> None:
-        wakes: set[str] = set()
+    def _resolve(self, jobs: list[Job]) -> None:
+        wakes: set[tuple[str, str]] = set()
         for job in jobs:
             if job.error is None:
                 wakes.update(job.wakes)
@@ -169,39 +160,44 @@ class Database:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.result)
-        for kind in wakes:
-            self.signals.send(kind)
+        for kind, key in wakes:
+            self.signals.send(kind, key)
+
+    async def _watch(self) -> None:
+        """The safety net: wake everybody when the file has changed since the last look."""
+        seen = await self.read(_data_version)
+        while True:
+            await asyncio.sleep(self.signals.look_every)
+            try:
+                found = await self.read(_data_version)
+            except Unavailable:
+                continue
+            if found != seen:
+                seen = found
+                self.signals.wake_all()
+
+
+def _together(jobs: Jobs, first: Job) -> tuple[list[Job], Job | None]:
+    """What waits and may be done together with the first job, and a job that was met but must be done alone."""
+    batch = [first]
+    while len(batch) < BATCH:
+        try:
+            job = jobs.get_nowait()
+        except queue.Empty:
+            break
+        if job is None:
+            # The end, which is met again after this batch.
+            jobs.put(None)
+            break
+        if job.alone:
+            return batch, job
+        batch.append(job)
+    return batch, None
 
 
 def _partitions(connection: sqlite3.Connection) -> int:
     return int(connection.execute("select value from meta where key = 'partitions'").fetchone()[0])
 
 
-def _transact(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
-    """Run the jobs in one transaction; a job that fails is undone alone."""
-    try:
-        connection.execute("begin immediate")
-    except sqlite3.OperationalError as error:
-        _fail(jobs, Unavailable(f"SQLite: {error}"))
-        return
-    for job in jobs:
-        connection.execute("savepoint job")
-        try:
-            job.result = job.work(connection)
-        except Exception as error:  # noqa: BLE001 - handed to the caller
-            connection.execute("rollback to job")
-            busy = isinstance(error, sqlite3.OperationalError)
-            job.error = Unavailable(f"SQLite: {error}") if busy else error
-        connection.execute("release job")
-    try:
-        connection.execute("commit")
-    except sqlite3.OperationalError as error:
-        undone = connection.in_transaction
-        if undone:
-            connection.execute("rollback")
-        _fail(jobs, Unavailable(f"SQLite: {error}") if undone else OutcomeUnknown(f"SQLite: {error}"))
-
-
-def _fail(jobs: list[_Job], error: Exception) -> None:
-    for job in jobs:
-        job.error = error
+def _data_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("pragma data_version").fetchone()[0])

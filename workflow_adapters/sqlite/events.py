@@ -92,7 +92,7 @@ class SQLiteEventStreamer(EventStreamer):
         """Append the events."""
         rows, refused = self._rows(events)
         if rows:
-            await self._database.write(lambda c: c.executemany(SEND, rows).rowcount, wakes=("events",))
+            await self._database.write(lambda c: c.executemany(SEND, rows).rowcount, wakes=[("events", "")])
         if refused:
             raise EventsRefused("it cannot be encoded", refused)
 
@@ -173,7 +173,7 @@ class SQLiteEventStreamer(EventStreamer):
             raise
 
     async def _tail(self) -> None:
-        seen = self._database.signals.local["events"].count
+        seen = self._database.signals.signal("events").count
         while True:
             try:
                 found = await self._database.read(lambda c: c.execute(TAIL, (self.read_to, READ)).fetchall())
@@ -182,7 +182,7 @@ class SQLiteEventStreamer(EventStreamer):
                 continue
             self._dispatch(found)
             if len(found) < READ:
-                seen = await self._database.signals.wait("events", seen)
+                seen = await self._database.signals.wait("events", "", seen)
 
     def _dispatch(self, rows: list[tuple[int, str, int, bytes]]) -> None:
         for position, topic, partition, data in rows:

@@ -62,8 +62,11 @@ class SQLiteRecordStore(RecordStore):
         for change in changes:
             check(change)
         on_commit = any(isinstance(change, Move) and change.on_commit for change in changes)
-        wakes = () if all(isinstance(change, Mark) for change in changes) else ("outbox",)
-        return await self._database.write(lambda c: _store(c, changes), wakes=wakes, alone=on_commit)
+        workflows = {change.event.workflow_name for change in changes if not isinstance(change, Mark)}
+        wakes = [("outbox", name) for name in workflows]
+        return await self._database.write(
+            lambda c: _store(c, changes), wakes=wakes, alone=on_commit, lazy=not workflows
+        )
 
     async def lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
         """The present records."""
@@ -109,11 +112,12 @@ class SQLiteRecordStore(RecordStore):
     async def delete_outbox(self, ids: Sequence[str]) -> None:
         """Remove events."""
         rows = [(int(id_),) for id_ in ids]
-        await self._database.write(lambda c: c.executemany("delete from outbox where id = ?", rows).rowcount)
+        await self._database.write(lambda c: c.executemany("delete from outbox where id = ?", rows).rowcount, lazy=True)
 
     async def wait_for_outbox(self, workflow_name: str) -> None:
         """Return when something may have been written since the last return."""
-        self._seen[workflow_name] = await self._database.signals.wait("outbox", self._seen.get(workflow_name, 0))
+        seen = self._seen.get(workflow_name, 0)
+        self._seen[workflow_name] = await self._database.signals.wait("outbox", workflow_name, seen)
 
     async def list_stalled(self, query: StalledQuery) -> Sequence[Record]:
         """Stalled records, the one due longest ago first."""

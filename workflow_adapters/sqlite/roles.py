@@ -79,7 +79,7 @@ class SQLiteRoleScheduler(RoleScheduler):
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         try:
-            await self._database.write(lambda c: _leave(c, self._member), wakes=("roles",))
+            await self._database.write(lambda c: _leave(c, self._member), wakes=[("roles", "")])
         except WorkflowError:
             # The leases run out by themselves.
             return
@@ -123,7 +123,7 @@ class SQLiteRoleScheduler(RoleScheduler):
             if self._wants.get(want.role) is want:
                 del self._wants[want.role]
             groups = sorted({other.group for other in self._wants.values()})
-            await self._database.write(lambda c: _free(c, want.role, self._member, groups), wakes=("roles",))
+            await self._database.write(lambda c: _free(c, want.role, self._member, groups), wakes=[("roles", "")])
         except WorkflowError:
             # The lease runs out by itself.
             pass
@@ -133,7 +133,7 @@ class SQLiteRoleScheduler(RoleScheduler):
                     turn.set_result(None)
 
     async def _beat_forever(self) -> None:
-        seen = self._database.signals.local["roles"].count
+        seen = self._database.signals.signal("roles").count
         while True:
             self._changed.clear()
             if self._wants:
@@ -142,7 +142,7 @@ class SQLiteRoleScheduler(RoleScheduler):
 
     async def _pause(self, seen: int) -> int:
         """Until the next heartbeat; earlier when a role was released, or is wanted here."""
-        signal = self._database.signals.local["roles"]
+        signal = self._database.signals.signal("roles")
         waits = [
             asyncio.ensure_future(signal.wait_beyond(seen)),
             asyncio.ensure_future(self._changed.wait()),

@@ -1,7 +1,7 @@
 """Wake-ups: within the process in memory, between processes on one machine by datagrams.
 
 Each process binds a unix datagram socket in a directory that belongs to the file, and sends one byte to the others
-after a commit they may care about. Nothing depends on it: whoever waits also looks now and then.
+after a commit they may care about. Nothing depends on it: the database also looks now and then whether it has changed.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import hashlib
 import os
 import socket
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
@@ -19,7 +20,11 @@ KINDS = ("outbox", "events", "timeouts", "roles")
 DEBOUNCE = 0.002
 """Seconds in which signals of one kind to other processes are joined into one."""
 SAFETY_NET = 1.0
-"""Seconds after which whoever waits looks without a signal: a datagram may be lost, or unsupported here."""
+"""Seconds between looks for what was not signalled: a datagram may be lost."""
+WITHOUT_DATAGRAMS = 0.05
+"""Seconds between looks where there are no datagrams."""
+SETTLED = 0.1
+"""Seconds after which a directory's time of change tells apart what came before from what came after."""
 
 
 class Signals:
@@ -27,32 +32,39 @@ class Signals:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.local = {kind: Signal() for kind in KINDS}
+        self._local: dict[tuple[str, str], Signal] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: socket.socket | None = None
         self._own: Path | None = None
         self._pending: set[str] = set()
+        self._peers: list[str] = []
+        self._peers_as_of = -1
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Listen to other processes."""
         self._loop = loop
         if not hasattr(socket, "AF_UNIX"):
             return
-        directory = self._directory()
+        receiving = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            directory.mkdir(mode=0o700, exist_ok=True)
-            own = directory / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-            receiving = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             receiving.setblocking(False)
+            own = _directory(self._path) / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
             receiving.bind(str(own))
         except OSError:
-            # Without datagrams the safety net remains.
+            # Without datagrams looking often has to do.
+            receiving.close()
             return
         self._socket, self._own = receiving, own
         loop.add_reader(receiving.fileno(), self._receive)
 
+    @property
+    def look_every(self) -> float:
+        """Seconds between looks whether the file has changed without a signal."""
+        return WITHOUT_DATAGRAMS if self._socket is None else SAFETY_NET
+
     def close(self) -> None:
-        """Stop listening."""
+        """Tell the others what they do not know yet, and stop listening."""
+        self._send_pending()
         if self._socket is not None and self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
@@ -60,29 +72,30 @@ class Signals:
             self._own.unlink(missing_ok=True)
         self._socket = self._own = self._loop = None
 
-    def send(self, kind: str) -> None:
-        """Wake whoever waits for `kind`, here at once and elsewhere within milliseconds."""
-        self.local[kind].set()
+    def signal(self, kind: str, key: str = "") -> Signal:
+        """What is set when something of this kind, about this key, was written."""
+        return self._local.get((kind, key)) or self._local.setdefault((kind, key), Signal())
+
+    def send(self, kind: str, key: str = "") -> None:
+        """Wake whoever waits for this kind and key, here at once and elsewhere within milliseconds."""
+        self.signal(kind, key).set()
         if self._socket is None or self._loop is None:
             return
         if not self._pending:
             self._loop.call_later(DEBOUNCE, self._send_pending)
         self._pending.add(kind)
 
-    async def wait(self, kind: str, seen: int) -> int:
-        """Return the count of `kind` once it is beyond `seen`, or after the safety net's time."""
-        signal = self.local[kind]
-        try:
-            async with asyncio.timeout(SAFETY_NET):
-                await signal.wait_beyond(seen)
-        except TimeoutError:
-            pass
-        return signal.count
+    def wake_all(self, *kinds: str) -> None:
+        """Wake all who wait here for these kinds; without kinds, for anything."""
+        for (kind, _), signal in self._local.items():
+            if not kinds or kind in kinds:
+                signal.set()
 
-    def _directory(self) -> Path:
-        key = hashlib.sha256(str(self._path.resolve()).encode()).hexdigest()[:16]
-        user = os.getuid() if hasattr(os, "getuid") else 0
-        return Path(tempfile.gettempdir()) / f"workflow-{user}-{key}"
+    async def wait(self, kind: str, key: str, seen: int) -> int:
+        """Return the count of the signal once it is beyond `seen`."""
+        signal = self.signal(kind, key)
+        await signal.wait_beyond(seen)
+        return signal.count
 
     def _receive(self) -> None:
         assert self._socket is not None
@@ -92,23 +105,43 @@ class Signals:
                 kinds.update(self._socket.recv(16))
             except OSError:
                 break
-        for index in kinds:
-            if index < len(KINDS):
-                self.local[KINDS[index]].set()
+        if known := [KINDS[index] for index in kinds if index < len(KINDS)]:
+            self.wake_all(*known)
 
     def _send_pending(self) -> None:
         kinds, self._pending = self._pending, set()
-        if self._socket is None or self._own is None:
+        if self._socket is None or self._own is None or not kinds:
             return
         message = bytes(KINDS.index(kind) for kind in kinds)
-        for other in list(self._own.parent.iterdir()):
-            if other == self._own:
-                continue
+        for other in self._others(self._own):
             try:
-                self._socket.sendto(message, str(other))
+                self._socket.sendto(message, other)
             except ConnectionRefusedError:
                 # Its process is gone and could not tidy up.
-                other.unlink(missing_ok=True)
+                Path(other).unlink(missing_ok=True)
             except OSError:
                 # Full or vanished: it looks by itself soon.
                 continue
+
+    def _others(self, own: Path) -> list[str]:
+        """The sockets of the other processes; the directory is read only when it has changed."""
+        try:
+            changed = own.parent.stat().st_mtime_ns
+            if changed != self._peers_as_of:
+                self._peers = [str(other) for other in own.parent.iterdir() if other != own]
+                # Who joins within the clock's grain of this change would go unnoticed.
+                self._peers_as_of = changed if time.time_ns() - changed > SETTLED * 1e9 else -1
+        except OSError:
+            return []
+        return self._peers
+
+
+def _directory(path: Path) -> Path:
+    """A directory for this file and this user, with a path short enough for a socket in it (107 bytes on Linux)."""
+    key = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
+    directory = Path(tempfile.gettempdir()) / f"workflow-{os.getuid()}-{key}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    # Somebody else's directory would let them watch and wake us.
+    if directory.stat().st_uid != os.getuid():
+        raise PermissionError(f"{directory} belongs to another user")
+    return directory

@@ -40,11 +40,12 @@ class SQLiteTimeoutStore(TimeoutStore):
     async def create(self, timeouts: Sequence[TimeoutRecord]) -> None:
         """Keep new timers."""
         for timeout in timeouts:
-            text("id", timeout.id)
+            for field in ("id", "workflow_name", "foreign_id", "run_id", "last_error"):
+                text(field, getattr(timeout, field))
         rows = [
             (t.id, t.workflow_name, t.status, t.run_id, micros(t.due_at), int(t.completed), encode(t)) for t in timeouts
         ]
-        await self._database.write(lambda c: c.executemany(CREATE, rows).rowcount, wakes=("timeouts",))
+        await self._database.write(lambda c: c.executemany(CREATE, rows).rowcount, wakes=_wakes(timeouts))
 
     async def claim_due(
         self, workflow_name: str, statuses: Sequence[int], *, now: datetime, until: datetime, limit: int
@@ -58,7 +59,7 @@ class SQLiteTimeoutStore(TimeoutStore):
 
     async def postpone(self, timeouts: Sequence[TimeoutRecord]) -> None:
         """Write when timers are due again."""
-        await self._database.write(lambda c: _postpone(c, timeouts), wakes=("timeouts",))
+        await self._database.write(lambda c: _postpone(c, timeouts), wakes=_wakes(timeouts))
 
     async def complete(self, ids: Sequence[str]) -> None:
         """Mark timers completed."""
@@ -85,7 +86,12 @@ class SQLiteTimeoutStore(TimeoutStore):
 
     async def wait_for_timeouts(self, workflow_name: str) -> None:
         """Return when a timer may have been written since the last return."""
-        self._seen[workflow_name] = await self._database.signals.wait("timeouts", self._seen.get(workflow_name, 0))
+        seen = self._seen.get(workflow_name, 0)
+        self._seen[workflow_name] = await self._database.signals.wait("timeouts", workflow_name, seen)
+
+
+def _wakes(timeouts: Sequence[TimeoutRecord]) -> list[tuple[str, str]]:
+    return [("timeouts", name) for name in {timeout.workflow_name for timeout in timeouts}]
 
 
 def _next_due(connection: sqlite3.Connection, workflow_name: str, statuses: Sequence[int]) -> int | None:
