@@ -1,29 +1,34 @@
 """Roles as lease rows, renewed by one heartbeat per process.
 
-The machine's clock judges leases: all processes of a file are on one machine. A lease that claims to last longer than
-the lease time is void (the clock was set back). Which process should have which role says `_placement`; a role that
-its proper process does not take within half the lease time may be taken by any.
+Which process should have which role says `_placement`; a role that its proper process does not take within half the
+lease time may be taken by any. A holder trusts its lease from the moment before the heartbeat that renewed it, with a
+margin, so that it gives up before anybody else may take over. Safety does not depend on any of this.
 """
 
 import asyncio
-import json
+import logging
+import os
 import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
 from workflow.errors import Unavailable, WorkflowError
 from workflow.protocols import Lease, RoleScheduler
 
-from .._placement import place, surplus
 from .database import Database
+from .leases import BEATS_PER_LEASE, Asked, Beat, Leases
 
-ESTABLISHED = 2
-"""Heartbeats after which a process counts as a member that others hand roles to."""
+MARGIN = 0.1
+"""Share of the lease time by which a holder gives up early."""
+GRAIN = 0.01
+"""Seconds between what is awaited and the heartbeat that looks for it."""
+
+_log = logging.getLogger("workflow.sqlite")
 
 
 class SQLiteLease(Lease):
@@ -34,7 +39,7 @@ class SQLiteLease(Lease):
         self.lost = asyncio.Event()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Want:
     """A role this process waits for or holds."""
 
@@ -45,44 +50,35 @@ class _Want:
     free_since: float | None = None
 
 
-@dataclass(slots=True)
-class _Beat:
-    """What one heartbeat found out."""
-
-    granted: list[tuple[str, int, bool]] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    give_up: list[str] = field(default_factory=list)
-    free: set[str] = field(default_factory=set)
-
-
 class SQLiteRoleScheduler(RoleScheduler):
     """The roles of a file."""
 
     def __init__(self, database: Database, lease_time: timedelta) -> None:
         self._database = database
         self._lease_time = lease_time.total_seconds()
-        self._member = uuid.uuid4().hex
+        self._leases = Leases(f"{os.getpid()}:{uuid.uuid4().hex}", self._lease_time)
         self._wants: dict[str, _Want] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._renewed = 0.0
+        self._expiry: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         self._changed = asyncio.Event()
-        self._renewed = time.monotonic()
         self._task = asyncio.get_running_loop().create_task(self._beat_forever())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if self._expiry is not None:
+            self._expiry.cancel()
         try:
-            await self._database.write(lambda c: _leave(c, self._member), wakes=[("roles", "")])
-        except WorkflowError:
-            # The leases run out by themselves.
-            return
+            await self._database.write(self._leases.leave, wakes=[("roles", "")])
+        except WorkflowError as error:
+            _log.warning("roles are not released, they run out instead: %s", error)
 
     def hold(self, role: str, *, group: str = "") -> AbstractAsyncContextManager[Lease]:
         """Wait for the role and hold it."""
@@ -90,6 +86,8 @@ class SQLiteRoleScheduler(RoleScheduler):
 
     @asynccontextmanager
     async def _hold(self, role: str, group: str) -> AsyncIterator[Lease]:
+        if self._task is None:
+            raise Unavailable("the role scheduler is not open: use `async with` on the backend")
         await self._turn(role)
         want = self._wants[role] = _Want(role, group, asyncio.get_running_loop().create_future())
         self._changed.set()
@@ -108,6 +106,8 @@ class SQLiteRoleScheduler(RoleScheduler):
                 await turn
             finally:
                 waiting.remove(turn)
+                if not waiting:
+                    self._waiting.pop(role, None)
 
     async def _release(self, want: _Want) -> None:
         # Shielded by being a task of its own: the row must be freed also when the holder is being cancelled.
@@ -119,14 +119,17 @@ class SQLiteRoleScheduler(RoleScheduler):
             raise
 
     async def _free(self, want: _Want) -> None:
+        if self._wants.get(want.role) is want:
+            del self._wants[want.role]
+        groups = sorted({other.group for other in self._wants.values()})
+
+        def free(connection: sqlite3.Connection) -> None:
+            self._leases.free(connection, want.role, groups)
+
         try:
-            if self._wants.get(want.role) is want:
-                del self._wants[want.role]
-            groups = sorted({other.group for other in self._wants.values()})
-            await self._database.write(lambda c: _free(c, want.role, self._member, groups), wakes=[("roles", "")])
-        except WorkflowError:
-            # The lease runs out by itself.
-            pass
+            await self._database.write(free, wakes=[("roles", "")])
+        except WorkflowError as error:
+            _log.warning("role %s is not released, it runs out instead: %s", want.role, error)
         finally:
             for turn in self._waiting.get(want.role, []):
                 if not turn.done():
@@ -136,11 +139,15 @@ class SQLiteRoleScheduler(RoleScheduler):
         seen = self._database.signals.signal("roles").count
         while True:
             self._changed.clear()
+            pause = self._lease_time / BEATS_PER_LEASE
             if self._wants:
-                await self._beat()
-            seen = await self._pause(seen)
+                try:
+                    pause = min(pause, await self._beat())
+                except Exception as error:  # noqa: BLE001 - reported; without heartbeats the leases run out
+                    _log.warning("roles cannot be renewed: %r", error)
+            seen = await self._pause(seen, pause if self._wants else None)
 
-    async def _pause(self, seen: int) -> int:
+    async def _pause(self, seen: int, seconds: float | None) -> int:
         """Until the next heartbeat; earlier when a role was released, or is wanted here."""
         signal = self._database.signals.signal("roles")
         waits = [
@@ -148,33 +155,44 @@ class SQLiteRoleScheduler(RoleScheduler):
             asyncio.ensure_future(self._changed.wait()),
         ]
         try:
-            timeout = self._lease_time / 3 if self._wants else None
-            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
         return signal.count
 
-    async def _beat(self) -> None:
+    async def _beat(self) -> float:
+        """One heartbeat; the seconds until something that is waited for may be had."""
         began = time.monotonic()
         wants = dict(self._wants)
-        try:
-            beat = await self._database.write(lambda c: self._work(c, wants))
-        except Unavailable:
-            if time.monotonic() - self._renewed > self._lease_time:
-                self._lose([role for role, want in wants.items() if want.lease is not None])
-            return
-        self._renewed = began
+        patience = self._lease_time / 2
+        asked = [
+            Asked(
+                want.role,
+                want.group,
+                held=want.lease is not None,
+                patient=want.free_since is None or began - want.free_since < patience,
+            )
+            for want in wants.values()
+        ]
+        beat = await self._database.write(lambda c: self._leases.beat(c, asked))
+        self._trust_until(began + self._lease_time * (1 - MARGIN))
         self._lose(beat.lost + beat.give_up)
         for role, token, unclean in beat.granted:
-            await self._grant(role, wants[role], SQLiteLease(token, unclean))
+            await self._grant(wants[role], SQLiteLease(token, unclean))
+        return self._note_free(beat, wants, began, patience)
+
+    def _note_free(self, beat: Beat, wants: dict[str, _Want], now: float, patience: float) -> float:
+        waits = [self._lease_time] if beat.again is None else [beat.again + GRAIN]
         for role, want in wants.items():
             if role not in beat.free:
                 want.free_since = None
-            elif want.free_since is None:
-                want.free_since = began
+            else:
+                want.free_since = want.free_since or now
+                waits.append(want.free_since + patience - now + GRAIN)
+        return max(GRAIN, min(waits))
 
-    async def _grant(self, role: str, want: _Want, lease: SQLiteLease) -> None:
+    async def _grant(self, want: _Want, lease: SQLiteLease) -> None:
         if want.granted.done():
             # Its waiter was cancelled meanwhile.
             await self._free(want)
@@ -182,74 +200,21 @@ class SQLiteRoleScheduler(RoleScheduler):
         want.lease = lease
         want.granted.set_result(lease)
 
+    def _trust_until(self, moment: float) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        seconds = moment - time.monotonic()
+        self._expiry = asyncio.get_running_loop().call_later(max(seconds, 0.0), self._expire)
+
+    def _expire(self) -> None:
+        """No heartbeat got through in time: others may take over any moment."""
+        held = [role for role, want in self._wants.items() if want.lease is not None and not want.lease.lost.is_set()]
+        if held:
+            _log.warning("%d roles are given up: their leases could not be renewed in time", len(held))
+            self._lose(held)
+
     def _lose(self, roles: list[str]) -> None:
         for role in roles:
             want = self._wants.get(role)
             if want is not None and want.lease is not None:
                 want.lease.lost.set()
-
-    def _work(self, connection: sqlite3.Connection, wants: dict[str, _Want]) -> _Beat:
-        """One heartbeat, in one transaction: announce, renew, see what belongs elsewhere, take what is ours."""
-        now = time.time_ns() // 1000
-        lease = int(self._lease_time * 1e6)
-        groups = sorted({want.group for want in wants.values()})
-        _announce(connection, self._member, groups, now, lease)
-        members = _members(connection, now)
-        wanted = {m: set(g) for m, (beats, g) in members.items() if m == self._member or beats >= ESTABLISHED}
-        placed = place(wanted)
-        held = {role: (holder, token, expires) for role, holder, token, expires in connection.execute(ROLES)}
-        beat = _Beat()
-        for role, want in wants.items():
-            holder, token, expires = held.get(role, ("", 0, 0))
-            free = not holder or expires <= now or expires > now + lease
-            if want.lease is not None:
-                if holder != self._member:
-                    beat.lost.append(role)
-                    continue
-                connection.execute(RENEW, (now + lease, role, self._member))
-            elif free:
-                beat.free.add(role)
-                waited = 0.0 if want.free_since is None else time.monotonic() - want.free_since
-                if placed.get(want.group) == self._member or waited > self._lease_time / 2:
-                    connection.execute(TAKE, (role, self._member, token + 1, now + lease))
-                    beat.granted.append((role, token + 1, bool(holder) and holder != self._member))
-        # One group at a time, all its roles together.
-        leaving = surplus(self._member, {want.group for want in wants.values() if want.lease is not None}, wanted)
-        beat.give_up = [r for r, w in wants.items() if w.lease is not None and w.group == leaving]
-        return beat
-
-
-ROLES = "select role, holder, token, expires from roles"
-RENEW = "update roles set expires = ? where role = ? and holder = ?"
-TAKE = """
-insert into roles (role, holder, token, expires) values (?, ?, ?, ?)
-on conflict do update set holder = excluded.holder, token = excluded.token, expires = excluded.expires
-"""
-ANNOUNCE = """
-insert into members (member, beats, expires, groups) values (?, 1, ?, ?)
-on conflict do update set beats = beats + 1, expires = excluded.expires, groups = excluded.groups
-"""
-
-
-def _announce(connection: sqlite3.Connection, member: str, groups: list[str], now: int, lease: int) -> None:
-    connection.execute("delete from members where expires <= ? or expires > ?", (now, now + lease))
-    connection.execute(ANNOUNCE, (member, now + lease, json.dumps(groups)))
-
-
-def _members(connection: sqlite3.Connection, now: int) -> dict[str, tuple[int, list[str]]]:
-    rows = connection.execute("select member, beats, groups from members where expires > ?", (now,))
-    return {member: (beats, json.loads(groups)) for member, beats, groups in rows}
-
-
-def _free(connection: sqlite3.Connection, role: str, member: str, groups: list[str]) -> None:
-    """Give a role back, and say which groups are still wanted, so that nothing waits for who has left."""
-    connection.execute("update roles set holder = '', expires = 0 where role = ? and holder = ?", (role, member))
-    if groups:
-        connection.execute("update members set groups = ? where member = ?", (json.dumps(groups), member))
-    else:
-        connection.execute("delete from members where member = ?", (member,))
-
-
-def _leave(connection: sqlite3.Connection, member: str) -> None:
-    connection.execute("update roles set holder = '', expires = 0 where holder = ?", (member,))
-    connection.execute("delete from members where member = ?", (member,))

@@ -96,12 +96,14 @@ create table roles (
     role text primary key,
     holder text not null,
     token integer not null,
-    expires integer not null
+    expires integer not null,
+    lease integer not null
 ) without rowid;
 create table members (
     member text primary key,
-    beats integer not null,
+    joined integer not null,
     expires integer not null,
+    lease integer not null,
     groups text not null
 ) without rowid;
 """
