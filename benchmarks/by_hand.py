@@ -8,12 +8,30 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.five_steps import STEPS, Counter
-from workflow_adapters.sqlite.schema import open_file
 
 ENCODER = msgspec.json.Encoder()
 DECODER = msgspec.json.Decoder(Counter)
 BLOB = b"x" * 300
 """About what a record takes."""
+TABLES = """
+pragma journal_mode = wal;
+pragma synchronous = full;
+create table runs (
+    seq integer primary key, run_id text not null unique, workflow_name text, foreign_id text, run_state integer,
+    status integer, version integer, visit integer, created integer, updated integer, due integer, auto_paused integer,
+    data blob
+);
+create unique index runs_live on runs (workflow_name, foreign_id) where run_state in (1, 2, 3);
+create index runs_owing on runs (workflow_name, status, due) where run_state in (1, 2);
+create table history (
+    run_id text, version integer, status integer, attempt_id text, data blob, primary key (run_id, version)
+) without rowid;
+create table outbox (id integer primary key autoincrement, workflow_name text, data blob);
+create table events (
+    position integer primary key autoincrement, topic text, partition integer, created integer, data blob
+);
+create index events_topic on events (topic, partition, position);
+"""
 
 
 def memory(runs: int) -> float:
@@ -41,7 +59,8 @@ def memory(runs: int) -> float:
 
 def sqlite(path: Path, runs: int, batch: int) -> float:
     """Steps a second of the same statements in batches, WAL and synchronous=FULL, one thread."""
-    connection = open_file(path)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(TABLES)
     made = [str(uuid.uuid4()) for _ in range(runs)]
     create = (
         "insert into runs (run_id, workflow_name, foreign_id, run_state, status, version, visit, created, updated, "

@@ -1,7 +1,8 @@
 """The tables of a workflow file, and how a file is recognised.
 
-A record is kept whole, as one encoded blob, beside the columns that queries and guards need; what changes without a
-new version (skipped, armed, started_by, swept) lives in columns only. Times are microseconds since 1970 in UTC.
+A version is kept whole, as one encoded blob in the history, which only grows at its end: few pages change with a
+commit. The row of a run has the columns that queries and guards need, and what changes without a new version (skipped,
+armed, started_by, swept); the view `present` joins the two. Times are microseconds since 1970 in UTC.
 """
 
 import sqlite3
@@ -19,7 +20,7 @@ PARTITIONS = 32
 DDL = """
 create table meta (key text primary key, value integer not null) without rowid;
 create table runs (
-    seq integer primary key autoincrement,
+    seq integer primary key,
     run_id text not null unique,
     workflow_name text not null,
     foreign_id text not null,
@@ -35,22 +36,28 @@ create table runs (
     armed integer not null default 0,
     started_by text not null default '',
     swept integer,
-    data blob not null
+    whole blob -- the present version, where the history has it without the object
 );
 create unique index runs_live on runs (workflow_name, foreign_id) where run_state in (1, 2, 3);
-create index runs_foreign on runs (workflow_name, foreign_id, seq);
+create index runs_workflow on runs (workflow_name);
+create index runs_foreign on runs (workflow_name, foreign_id);
+create index runs_state on runs (workflow_name, run_state);
 create index runs_owing on runs (workflow_name, status, due) where run_state in (1, 2);
 create index runs_deleting on runs (workflow_name, due) where run_state = 7;
 create index runs_auto_paused on runs (workflow_name, updated) where run_state = 3 and auto_paused = 1;
 create index runs_created on runs (workflow_name, created);
 create table history (
-    run_id text not null,
+    id integer primary key,
+    run integer not null,
     version integer not null,
     status integer not null,
     attempt_id text not null,
-    data blob not null,
-    primary key (run_id, version)
-) without rowid;
+    data blob not null
+);
+create index history_run on history (run, version, status);
+create view present as
+    select runs.*, coalesce(runs.whole, history.data) as data
+    from runs cross join history on history.run = runs.seq and history.version = runs.version;
 create table outbox (
     id integer primary key autoincrement,
     workflow_name text not null,
