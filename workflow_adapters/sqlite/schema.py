@@ -73,20 +73,22 @@ create table dead_letters (
     data blob not null
 );
 create index dead_letters_run on dead_letters (run_id);
+create table topics (
+    id integer primary key,
+    name text not null unique
+);
 create table events (
-    position integer primary key autoincrement,
-    topic text not null,
-    partition integer not null,
+    position integer primary key,
+    stream integer not null, -- topic * partitions + partition
     created integer not null,
     data blob not null
 );
-create index events_topic on events (topic, partition, position);
+create index events_stream on events (stream);
 create table cursors (
-    topic text not null,
+    stream integer not null,
     name text not null,
-    partition integer not null,
     position integer not null,
-    primary key (topic, name, partition)
+    primary key (stream, name)
 ) without rowid;
 create table timeouts (
     id text primary key,
