@@ -38,8 +38,10 @@ class _Partition:
         return list(itertools.islice(self.events, start, start + limit))
 
 
-KEEP = 10_000
-"""Events a partition keeps before it drops those that every cursor has passed."""
+KEEP = 1000
+"""Events a partition keeps before it drops those that every cursor has passed, or that nobody has a cursor for."""
+TRIM_EVERY = 64
+"""Events of a partition between looks for what may be dropped."""
 
 
 class _Topic:
@@ -51,9 +53,7 @@ class _Topic:
 
     def trim(self, index: int) -> None:
         partition = self.partitions[index]
-        if len(partition.events) <= KEEP or not self.cursors:
-            return
-        passed = min(cursors.get(index, 0) for cursors in self.cursors.values())
+        passed = min((cursors.get(index, 0) for cursors in self.cursors.values()), default=partition.end - KEEP)
         for reader in self.readers:
             passed = min(passed, reader.position(index))
         while partition.events and partition.first <= passed:
@@ -81,8 +81,9 @@ class MemoryEventStreamer(EventStreamer):
             topic = self._topic(event.topic)
             index = partition_of(event.run_id, PARTITIONS)
             partition = topic.partitions[index]
-            partition.events.append(replace(event, partition=index, position=partition.end + 1))
-            if len(partition.events) > KEEP:
+            position = partition.end + 1
+            partition.events.append(replace(event, partition=index, position=position))
+            if len(partition.events) > KEEP and position % TRIM_EVERY == 0:
                 topic.trim(index)
             woken.update(topic.readers)
         for reader in woken:
