@@ -38,10 +38,8 @@ class _Partition:
         return list(itertools.islice(self.events, start, start + limit))
 
 
-KEEP = 1000
-"""Events a partition keeps before it drops those that every cursor has passed, or that nobody has a cursor for."""
-TRIM_EVERY = 64
-"""Events of a partition between looks for what may be dropped."""
+KEEP = 10_000
+"""Events a partition keeps before it drops those that every cursor has passed."""
 
 
 class _Topic:
@@ -53,7 +51,9 @@ class _Topic:
 
     def trim(self, index: int) -> None:
         partition = self.partitions[index]
-        passed = min((cursors.get(index, 0) for cursors in self.cursors.values()), default=partition.end - KEEP)
+        if len(partition.events) <= KEEP or not self.cursors:
+            return
+        passed = min(cursors.get(index, 0) for cursors in self.cursors.values())
         for reader in self.readers:
             passed = min(passed, reader.position(index))
         while partition.events and partition.first <= passed:
@@ -81,9 +81,8 @@ class MemoryEventStreamer(EventStreamer):
             topic = self._topic(event.topic)
             index = partition_of(event.run_id, PARTITIONS)
             partition = topic.partitions[index]
-            position = partition.end + 1
-            partition.events.append(replace(event, partition=index, position=position))
-            if len(partition.events) > KEEP and position % TRIM_EVERY == 0:
+            partition.events.append(replace(event, partition=index, position=partition.end + 1))
+            if len(partition.events) > KEEP:
                 topic.trim(index)
             woken.update(topic.readers)
         for reader in woken:

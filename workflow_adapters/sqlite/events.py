@@ -6,36 +6,59 @@ far behind, reads from its cursor until it has caught up with the tail.
 """
 
 import asyncio
-import logging
-import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+import msgspec
+from msgspec.structs import replace
+
 from workflow._event import Event
 from workflow._shard import Shard, partition_of
-from workflow.errors import EventsRefused, WorkflowError
+from workflow.errors import EventsRefused, Unavailable
 from workflow.protocols import EventReceiver, EventStreamer
 
+from ..memory.signal import Signal
 from .database import Database
-from .receiver import Receiver
 from .rows import encode, micros, moment
 from .schema import PARTITIONS
-from .stream import ACK, SEND, TAIL, end, event, forget, new_topics, old_page, oldest, start, topic_ids
+
+_decode = msgspec.msgpack.Decoder(Event).decode
 
 ACK_DELAY = 0.2
 """Seconds that acknowledgements of all receivers are collected for one write."""
 READ = 2000
 """Events the tail reads at once."""
+AHEAD = 20_000
+"""Events handed to a receiver that it has not taken; beyond that it reads from the table again."""
 TRIM_EVERY = 600.0
-"""Seconds between looks for events that may be forgotten."""
 TRIM = 5000
-"""Events looked at in one go."""
-RETRY = 1.0
-"""Seconds before what failed is tried again."""
 
-_log = logging.getLogger("workflow.sqlite")
+SEND = "insert into events (topic, partition, created, data) values (?, ?, ?, ?)"
+TAIL = "select position, topic, partition, data from events where position > ? order by position limit ?"
+CATCH_UP = """
+select position, partition, data from events where topic = ? and partition = ? and position > ?
+order by position limit ?
+"""
+END = "select coalesce((select seq from sqlite_sequence where name = 'events'), 0)"
+CURSORS = "select partition, position from cursors where topic = ? and name = ?"
+ACK = """
+insert into cursors (topic, name, partition, position) values (?, ?, ?, ?)
+on conflict do update set position = excluded.position
+    where excluded.position > position
+        or position > coalesce((select seq from sqlite_sequence where name = 'events'), 0)
+"""
+OLDEST = "select created from events where topic = ? and partition = ? and position > ? order by position limit 1"
+# Old events that every cursor of their topic has passed; a topic nobody reads is kept by nobody.
+TRIM_OLD = """
+delete from events where position in (
+    select position from events e where created < ? and not exists (
+        select 1 from cursors c where c.topic = e.topic and c.partition = e.partition and c.position < e.position)
+    limit ?)
+"""
 
 
 class SQLiteEventStreamer(EventStreamer):
@@ -43,22 +66,19 @@ class SQLiteEventStreamer(EventStreamer):
 
     def __init__(self, database: Database, retention: timedelta) -> None:
         self._database, self._retention = database, retention
-        self._topics: dict[str, int] = {}
-        self._receivers: dict[int, set[Receiver]] = {}
-        self._acks: dict[tuple[int, str], int] = {}
+        self._receivers: dict[str, set[_Receiver]] = {}
+        self._acks: dict[tuple[str, str, int], int] = {}
         self._flushing: asyncio.TimerHandle | None = None
         self._writing: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._read_to = 0
-        self._flush_turn = asyncio.Lock()
         self.partitions = PARTITIONS
+        self.read_to = 0
 
     async def __aenter__(self) -> Self:
-        self._flush_turn = asyncio.Lock()
         self.partitions = self._database.partitions
-        self._read_to = await self._database.read(end)
+        self.read_to = await self._database.read(_end)
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._tail()), loop.create_task(self._trim_forever())]
+        self._tasks = [loop.create_task(self._tail()), loop.create_task(self._trim())]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -66,36 +86,25 @@ class SQLiteEventStreamer(EventStreamer):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._writing, return_exceptions=True)
-        try:
-            await self.flush()
-        except WorkflowError as error:
-            _log.warning("acknowledgements are lost, their events come again: %s", error)
+        await self.flush()
 
     async def send(self, events: Sequence[Event]) -> None:
         """Append the events."""
-        sound = [(index, one) for index, one in enumerate(events) if _is_text(one)]
-        topics = await self._numbers({one.topic for _, one in sound})
-        rows: list[tuple[Any, ...]] = []
-        refused = set(range(len(events))) - {index for index, _ in sound}
-        for index, one in sound:
-            try:
-                stream = topics[one.topic] * self.partitions + partition_of(one.run_id, self.partitions)
-                rows.append((stream, micros(one.created_at), encode(one)))
-            except (UnicodeEncodeError, OverflowError):
-                refused.add(index)
+        rows, refused = self._rows(events)
         if rows:
             await self._database.write(lambda c: c.executemany(SEND, rows).rowcount, wakes=[("events", "")])
         if refused:
-            raise EventsRefused("it cannot be encoded", tuple(sorted(refused)))
+            raise EventsRefused("it cannot be encoded", refused)
 
-    async def _numbers(self, names: Collection[str]) -> Mapping[str, int]:
-        """The numbers of topics; those seen first get theirs in a write of its own, so that it stays true."""
-        missing = [name for name in names if name not in self._topics]
-        if missing:
-            self._topics.update(await self._database.read(lambda c: topic_ids(c, missing)))
-            if missing := [name for name in missing if name not in self._topics]:
-                self._topics.update(await self._database.write(lambda c: new_topics(c, missing)))
-        return self._topics
+    def _rows(self, events: Sequence[Event]) -> tuple[list[tuple[Any, ...]], tuple[int, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        refused = []
+        for index, e in enumerate(events):
+            try:
+                rows.append((e.topic, partition_of(e.run_id, self.partitions), micros(e.created_at), encode(e)))
+            except UnicodeEncodeError:
+                refused.append(index)
+        return rows, tuple(refused)
 
     def receiver(
         self, topic: str, name: str, *, shard: Shard, from_latest: bool = False
@@ -105,15 +114,14 @@ class SQLiteEventStreamer(EventStreamer):
 
     @asynccontextmanager
     async def _open(self, topic: str, name: str, shard: Shard, from_latest: bool) -> AsyncIterator[EventReceiver]:
-        number = (await self._numbers([topic]))[topic]
         await self.flush()
-        owned = shard.partitions(self.partitions)
-        positions = await self._database.read(lambda c: start(c, number, self.partitions, name, owned, from_latest))
+        partitions = shard.partitions(self.partitions)
+        positions = await self._database.read(lambda c: _positions(c, topic, name, partitions, from_latest))
         if name and from_latest:
-            self.ack(name, positions)
+            self.ack(topic, name, positions)
             await self.flush()
-        receiver = Receiver(self, self._database, name, number, positions)
-        readers = self._receivers.setdefault(number, set())
+        receiver = _Receiver(self, self._database, topic, name, positions)
+        readers = self._receivers.setdefault(topic, set())
         readers.add(receiver)
         try:
             yield receiver
@@ -124,17 +132,14 @@ class SQLiteEventStreamer(EventStreamer):
 
     async def lag(self, topic: str, name: str) -> datetime | None:
         """The oldest event beyond the cursors."""
-        number = (await self._database.read(lambda c: topic_ids(c, [topic]))).get(topic)
-        if number is None:
-            return None
-        pending = {stream: position for (stream, consumer), position in self._acks.items() if consumer == name}
-        found = await self._database.read(lambda c: oldest(c, number, self.partitions, name, pending))
-        return None if found is None else moment(found)
+        pending = {p: position for (t, n, p), position in self._acks.items() if (t, n) == (topic, name)}
+        oldest = await self._database.read(lambda c: _oldest(c, topic, name, self.partitions, pending))
+        return None if oldest is None else moment(oldest)
 
-    def ack(self, name: str, positions: Mapping[int, int]) -> None:
+    def ack(self, topic: str, name: str, positions: dict[int, int]) -> None:
         """Note how far a consumer is; written soon, together with others."""
-        for stream, position in positions.items():
-            key = (stream, name)
+        for partition, position in positions.items():
+            key = (topic, name, partition)
             self._acks[key] = max(position, self._acks.get(key, 0))
         if self._flushing is None and positions:
             self._flushing = asyncio.get_running_loop().call_later(ACK_DELAY, self._flush_soon)
@@ -147,77 +152,165 @@ class SQLiteEventStreamer(EventStreamer):
     async def _flush_quietly(self) -> None:
         try:
             await self.flush()
-        except WorkflowError as error:
+        except Unavailable:
             # The acknowledgements are kept and go with the next ones; until then events may come twice.
-            _log.warning("acknowledgements are late: %s", error)
-            self._flushing = asyncio.get_running_loop().call_later(RETRY, self._flush_soon)
+            self._flushing = asyncio.get_running_loop().call_later(1.0, self._flush_soon)
 
     async def flush(self) -> None:
-        """Write the acknowledgements that wait; those that are being written are written on return, too."""
+        """Write the acknowledgements that wait."""
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
-        async with self._flush_turn:
-            if not self._acks:
-                return
-            acks, self._acks = self._acks, {}
-            rows = [(*key, position) for key, position in acks.items()]
-            try:
-                await self._database.write(lambda c: c.executemany(ACK, rows).rowcount, lazy=True)
-            except WorkflowError:
-                for key, position in acks.items():
-                    self._acks[key] = max(position, self._acks.get(key, 0))
-                raise
+        if not self._acks:
+            return
+        acks, self._acks = self._acks, {}
+        rows = [(*key, position) for key, position in acks.items()]
+        try:
+            await self._database.write(lambda c: c.executemany(ACK, rows).rowcount)
+        except Unavailable:
+            for key, position in acks.items():
+                self._acks[key] = max(position, self._acks.get(key, 0))
+            raise
 
     async def _tail(self) -> None:
-        signal = self._database.signals.signal("events")
+        seen = self._database.signals.signal("events").count
         while True:
-            seen = signal.count
             try:
-                found = await self._database.read(lambda c: c.execute(TAIL, (self._read_to, READ)).fetchall())
-            except Exception as error:  # noqa: BLE001 - reported; every receiver of the process hangs on this task
-                _log.warning("events cannot be read: %r", error)
-                await asyncio.sleep(RETRY)
+                found = await self._database.read(lambda c: c.execute(TAIL, (self.read_to, READ)).fetchall())
+            except Unavailable:
+                await asyncio.sleep(1.0)
                 continue
             self._dispatch(found)
             if len(found) < READ:
-                await signal.wait_beyond(seen)
+                seen = await self._database.signals.wait("events", "", seen)
 
-    def _dispatch(self, rows: list[tuple[int, int, bytes]]) -> None:
-        for position, stream, data in rows:
-            self._read_to = position
-            topic, partition = divmod(stream, self.partitions)
-            readers = [one for one in self._receivers.get(topic, ()) if one.owns(stream)]
-            if readers and (found := event(data, partition, position)) is not None:
-                for reader in readers:
-                    reader.push(found)
+    def _dispatch(self, rows: list[tuple[int, str, int, bytes]]) -> None:
+        for position, topic, partition, data in rows:
+            self.read_to = position
+            receivers = self._receivers.get(topic)
+            if not receivers:
+                continue
+            event = _event(data, partition, position)
+            for receiver in receivers:
+                receiver.push(event)
 
-    async def _trim_forever(self) -> None:
+    async def _trim(self) -> None:
         while True:
             await asyncio.sleep(TRIM_EVERY)
             try:
-                await self.trim()
-            except WorkflowError as error:
-                _log.warning("old events are kept for now: %s", error)
+                while await self._database.write(self._trim_page) == TRIM:
+                    await asyncio.sleep(1.0)
+            except Unavailable:
+                continue
 
-    async def trim(self) -> int:
-        """Forget events that everybody has read and that are older than the retention; how many."""
-        before = time.time_ns() // 1000 - int(self._retention.total_seconds() * 1e6)
-        forgotten, after = 0, 0
+    def _trim_page(self, connection: sqlite3.Connection) -> int:
+        (now,) = connection.execute("select cast(unixepoch('subsec') * 1000000 as integer)").fetchone()
+        if now is None:
+            (now,) = connection.execute("select cast(strftime('%s', 'now') as integer) * 1000000").fetchone()
+        return connection.execute(TRIM_OLD, (now - int(self._retention.total_seconds() * 1e6), TRIM)).rowcount
+
+
+class _Receiver(EventReceiver):
+    """Catches up from the table, then takes what the tail pushes."""
+
+    def __init__(
+        self, stream: SQLiteEventStreamer, database: Database, topic: str, name: str, positions: dict[int, int]
+    ) -> None:
+        self._stream, self._database = stream, database
+        self._topic, self._name, self._positions = topic, name, positions
+        self._pushed: deque[Event] = deque()
+        self._arrived = Signal()
+        self._behind = True
+
+    def push(self, event: Event) -> None:
+        """An event the tail has read."""
+        if event.partition not in self._positions or (self._behind and len(self._pushed) > AHEAD):
+            return
+        if len(self._pushed) > AHEAD:
+            # Too far behind to keep in memory: read from the table again.
+            self._pushed.clear()
+            self._behind = True
+        self._pushed.append(event)
+        self._arrived.set()
+
+    async def receive(self, limit: int) -> Sequence[Event]:
+        """What is beyond the positions."""
         while True:
-            here = after
-            page = await self._database.read(lambda c: old_page(c, self.partitions, here, before, TRIM))  # noqa: B023
-            if needless := page.needless:
-                forgotten += await self._database.write(lambda c: forget(c, needless), lazy=True)
-            if page.next is None:
-                return forgotten
-            after = page.next
-            await asyncio.sleep(0.1)  # others want to write, too
+            if self._behind and (caught := await self._catch_up(limit)):
+                return caught
+            seen = self._arrived.count
+            if taken := self._take(limit):
+                return taken
+            await self._arrived.wait_beyond(seen)
+
+    def _take(self, limit: int) -> list[Event]:
+        taken: list[Event] = []
+        while self._pushed and len(taken) < limit:
+            event = self._pushed.popleft()
+            if event.position > self._positions[event.partition]:
+                self._positions[event.partition] = event.position
+                taken.append(event)
+        return taken
+
+    async def _catch_up(self, limit: int) -> list[Event]:
+        self._pushed.clear()
+        positions = dict(self._positions)
+        rows = await self._database.read(lambda c: _beyond(c, self._topic, positions, limit))
+        if len(rows) < limit:
+            # Everything committed before this read is in hand; what came since is pushed, or will be.
+            self._behind = False
+        events = [_event(data, partition, position) for position, partition, data in rows]
+        for event in events:
+            self._positions[event.partition] = event.position
+        return events
+
+    async def ack(self, events: Sequence[Event]) -> None:
+        """Move the cursors, forward only, soon."""
+        if self._name:
+            positions: dict[int, int] = {}
+            for event in events:
+                positions[event.partition] = max(event.position, positions.get(event.partition, 0))
+            self._stream.ack(self._topic, self._name, positions)
 
 
-def _is_text(one: Event) -> bool:
-    try:
-        one.topic.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _event(data: bytes, partition: int, position: int) -> Event:
+    return replace(_decode(data), partition=partition, position=position)
+
+
+def _end(connection: sqlite3.Connection) -> int:
+    return int(connection.execute(END).fetchone()[0])
+
+
+def _positions(
+    connection: sqlite3.Connection, topic: str, name: str, partitions: Sequence[int], from_latest: bool
+) -> dict[int, int]:
+    end = _end(connection)
+    stored: dict[int, int] = dict(connection.execute(CURSORS, (topic, name)).fetchall()) if name else {}
+    start = end if from_latest or not name else 0
+    found = {partition: stored.get(partition, start) for partition in partitions}
+    # A cursor beyond the end belongs to a stream that was lost: start over.
+    return {partition: position if position <= end else 0 for partition, position in found.items()}
+
+
+def _beyond(
+    connection: sqlite3.Connection, topic: str, positions: dict[int, int], limit: int
+) -> list[tuple[int, int, bytes]]:
+    rows: list[tuple[int, int, bytes]] = []
+    for partition, position in positions.items():
+        rows += connection.execute(CATCH_UP, (topic, partition, position, limit - len(rows)))
+        if len(rows) >= limit:
+            break
+    return rows
+
+
+def _oldest(
+    connection: sqlite3.Connection, topic: str, name: str, partitions: int, pending: dict[int, int]
+) -> int | None:
+    stored: dict[int, int] = dict(connection.execute(CURSORS, (topic, name)).fetchall())
+    oldest: list[Any] = []
+    for partition in range(partitions):
+        position = max(stored.get(partition, 0), pending.get(partition, 0))
+        row = connection.execute(OLDEST, (topic, partition, position)).fetchone()
+        if row is not None:
+            oldest.append(row[0])
+    return min(oldest, default=None)

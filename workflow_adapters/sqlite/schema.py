@@ -73,22 +73,20 @@ create table dead_letters (
     data blob not null
 );
 create index dead_letters_run on dead_letters (run_id);
-create table topics (
-    id integer primary key,
-    name text not null unique
-);
 create table events (
-    position integer primary key,
-    stream integer not null, -- topic * partitions + partition
+    position integer primary key autoincrement,
+    topic text not null,
+    partition integer not null,
     created integer not null,
     data blob not null
 );
-create index events_stream on events (stream);
+create index events_topic on events (topic, partition, position);
 create table cursors (
-    stream integer not null,
+    topic text not null,
     name text not null,
+    partition integer not null,
     position integer not null,
-    primary key (stream, name)
+    primary key (topic, name, partition)
 ) without rowid;
 create table timeouts (
     id text primary key,
