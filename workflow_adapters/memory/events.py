@@ -1,7 +1,5 @@
 """Topics in lists, cursors in dictionaries."""
 
-import itertools
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
@@ -24,7 +22,7 @@ class _Partition:
     __slots__ = ("events", "first")
 
     def __init__(self) -> None:
-        self.events: deque[Event] = deque()
+        self.events: list[Event] = []
         self.first = 1
 
     @property
@@ -35,11 +33,13 @@ class _Partition:
     def after(self, position: int, limit: int) -> list[Event]:
         """Kept events beyond a position."""
         start = max(position + 1 - self.first, 0)
-        return list(itertools.islice(self.events, start, start + limit))
+        return self.events[start : start + limit]
 
 
-KEEP = 10_000
-"""Events a partition keeps before it drops those that every cursor has passed."""
+KEEP = 1000
+"""Events a partition keeps before it drops those that every cursor has passed, or that nobody has a cursor for."""
+TRIM_EVERY = 64
+"""Events of a partition between looks for what may be dropped."""
 
 
 class _Topic:
@@ -51,14 +51,12 @@ class _Topic:
 
     def trim(self, index: int) -> None:
         partition = self.partitions[index]
-        if len(partition.events) <= KEEP or not self.cursors:
-            return
-        passed = min(cursors.get(index, 0) for cursors in self.cursors.values())
+        passed = min((cursors.get(index, 0) for cursors in self.cursors.values()), default=partition.end - KEEP)
         for reader in self.readers:
             passed = min(passed, reader.position(index))
-        while partition.events and partition.first <= passed:
-            partition.events.popleft()
-            partition.first += 1
+        needless = min(max(passed - partition.first + 1, 0), len(partition.events))
+        del partition.events[:needless]
+        partition.first += needless
 
 
 class MemoryEventStreamer(EventStreamer):
@@ -81,8 +79,9 @@ class MemoryEventStreamer(EventStreamer):
             topic = self._topic(event.topic)
             index = partition_of(event.run_id, PARTITIONS)
             partition = topic.partitions[index]
-            partition.events.append(replace(event, partition=index, position=partition.end + 1))
-            if len(partition.events) > KEEP:
+            position = partition.end + 1
+            partition.events.append(replace(event, partition=index, position=position))
+            if len(partition.events) > KEEP and position % TRIM_EVERY == 0:
                 topic.trim(index)
             woken.update(topic.readers)
         for reader in woken:

@@ -29,24 +29,21 @@ class Outbox:
             if (event := self.waiting.get(entry[2])) is not None:
                 held.append(entry)
                 due.append(event)
+        upcoming = self._first_later()
         for entry in held:
             heapq.heappush(self.later, entry)
         share = max(limit - len(due), (limit + 1) // 2)
         first = list(itertools.islice(self.now.values(), share))
         events = (first + due)[:limit] if len(first) + len(due) <= limit else first + due[: limit - len(first)]
         chosen = {event.id for event in events}
-        upcoming = [entry for entry in held if entry[2] not in chosen]
-        rest = self._next_due(chosen)
-        return OutboxPage(tuple(events), upcoming[0][0] if upcoming else rest)
+        left = next((due_at for due_at, _, id_ in held if id_ not in chosen), None)
+        return OutboxPage(tuple(events), upcoming if left is None else left)
 
-    def _next_due(self, chosen: set[str]) -> datetime | None:
+    def _first_later(self) -> datetime | None:
+        """The first due time that is still waited for; what was deleted in front of it is forgotten."""
         while self.later and self.later[0][2] not in self.waiting:
             heapq.heappop(self.later)
-        if not self.later:
-            return None
-        if self.later[0][2] not in chosen:
-            return self.later[0][0]
-        return min((due for due, _, id_ in self.later if id_ in self.waiting and id_ not in chosen), default=None)
+        return self.later[0][0] if self.later else None
 
     def delete(self, id_: str) -> None:
         """Remove an event."""

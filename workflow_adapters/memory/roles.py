@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from workflow.protocols import Lease, RoleScheduler
 
-from .signal import resolve
+from .signal import wake
 
 
 class MemoryLease(Lease):
@@ -32,31 +32,36 @@ class MemoryRoleScheduler(RoleScheduler):
 
     @asynccontextmanager
     async def _hold(self, role: str) -> AsyncIterator[Lease]:
-        while role in self._held:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            queue = self._waiting.setdefault(role, deque())
-            queue.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._next(role)
-                raise
-            finally:
-                if turn in queue:
-                    queue.remove(turn)
+        if role in self._held:
+            await self._turn(role)
         self._held.add(role)
         self._tokens[role] = self._tokens.get(role, 0) + 1
         try:
             yield MemoryLease(self._tokens[role], unclean=False)
         finally:
-            self._held.discard(role)
-            self._next(role)
+            self._pass_on(role)
 
-    def _next(self, role: str) -> None:
+    async def _turn(self, role: str) -> None:
+        """Wait until the role is handed over. It stays held in between, so that nobody comes first."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue = self._waiting.setdefault(role, deque())
+        queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn in queue:
+                queue.remove(turn)
+            else:
+                # It was handed over and is not wanted any more.
+                self._pass_on(role)
+            raise
+
+    def _pass_on(self, role: str) -> None:
         queue = self._waiting.get(role, deque())
         while queue:
             turn = queue.popleft()
-            if not turn.done():
-                turn.get_loop().call_soon_threadsafe(resolve, turn)
+            if not (turn.done() or turn.get_loop().is_closed()):
+                wake(turn)
                 return
+        self._waiting.pop(role, None)
+        self._held.discard(role)

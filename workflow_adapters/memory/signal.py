@@ -19,10 +19,9 @@ class Signal:
         """Wake all waiters."""
         self._count += 1
         if self._waiters:
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.get_loop().call_soon_threadsafe(resolve, waiter)
-            self._waiters.clear()
+            waiters, self._waiters = self._waiters, set()
+            for waiter in waiters:
+                wake(waiter)
 
     async def wait_beyond(self, count: int) -> None:
         """Return once it was set more often than `count` times."""
@@ -35,7 +34,17 @@ class Signal:
                 self._waiters.discard(waiter)
 
 
-def resolve(waiter: "asyncio.Future[None]") -> None:
-    """Let a waiter go on, unless it has given up."""
+def wake(waiter: "asyncio.Future[None]") -> None:
+    """Let a waiter go on, in whatever loop it waits, unless it has given up."""
+    loop = waiter.get_loop()
+    if waiter.done() or loop.is_closed():
+        return
+    if loop is asyncio._get_running_loop():  # noqa: SLF001 - the public name raises where there is none
+        waiter.set_result(None)
+    else:
+        loop.call_soon_threadsafe(_resolve, waiter)
+
+
+def _resolve(waiter: "asyncio.Future[None]") -> None:
     if not waiter.done():
         waiter.set_result(None)

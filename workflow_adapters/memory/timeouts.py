@@ -12,12 +12,16 @@ from workflow.protocols import TimeoutStore
 
 from .signal import Signal
 
+SLACK = 1000
+"""Entries a heap may hold beside what is due."""
+
 
 class MemoryTimeoutStore(TimeoutStore):
     """Timers in a dictionary and a heap."""
 
     def __init__(self) -> None:
         self._timeouts: dict[str, TimeoutRecord] = {}
+        self._runs: dict[str, set[str]] = {}
         self._due: dict[tuple[str, int], list[tuple[datetime, str]]] = {}
         self._signals: dict[str, Signal] = {}
         self._seen: dict[str, int] = {}
@@ -30,8 +34,13 @@ class MemoryTimeoutStore(TimeoutStore):
 
     def _write(self, timeout: TimeoutRecord) -> None:
         self._timeouts[timeout.id] = timeout
+        self._runs.setdefault(timeout.run_id, set()).add(timeout.id)
         if not timeout.completed:
             heap = self._due.setdefault((timeout.workflow_name, timeout.status), [])
+            if len(heap) > SLACK + 2 * len(self._timeouts):
+                # Mostly timers that are gone: they would wait here for due times that may be far away.
+                heap[:] = [entry for entry in heap if self._is_true(entry)]
+                heapq.heapify(heap)
             heapq.heappush(heap, (timeout.due_at, timeout.id))
             self._signal(timeout.workflow_name).set()
 
@@ -62,12 +71,14 @@ class MemoryTimeoutStore(TimeoutStore):
     def _head(self, heap: list[tuple[datetime, str]]) -> tuple[datetime, str] | None:
         """The first entry that still says the truth."""
         while heap:
-            due_at, id_ = heap[0]
-            timeout = self._timeouts.get(id_)
-            if timeout is not None and not timeout.completed and timeout.due_at == due_at:
+            if self._is_true(heap[0]):
                 return heap[0]
             heapq.heappop(heap)
         return None
+
+    def _is_true(self, entry: tuple[datetime, str]) -> bool:
+        timeout = self._timeouts.get(entry[1])
+        return timeout is not None and not timeout.completed and timeout.due_at == entry[0]
 
     async def postpone(self, timeouts: Sequence[TimeoutRecord]) -> None:
         """Write when timers are due again."""
@@ -91,15 +102,17 @@ class MemoryTimeoutStore(TimeoutStore):
     async def cancel(self, ids: Sequence[str]) -> None:
         """Remove timers."""
         for id_ in ids:
-            self._timeouts.pop(id_, None)
+            timeout = self._timeouts.pop(id_, None)
+            if timeout is not None:
+                of_run = self._runs[timeout.run_id]
+                of_run.discard(id_)
+                if not of_run:
+                    del self._runs[timeout.run_id]
 
     async def list(self, workflow_name: str, *, run_id: str | None = None) -> Sequence[TimeoutRecord]:
         """All timers."""
-        found = [
-            timeout
-            for timeout in self._timeouts.values()
-            if timeout.workflow_name == workflow_name and run_id in (None, timeout.run_id)
-        ]
+        ids = self._timeouts if run_id is None else self._runs.get(run_id, ())
+        found = [self._timeouts[id_] for id_ in ids if self._timeouts[id_].workflow_name == workflow_name]
         return sorted(found, key=lambda timeout: (timeout.expire_at, timeout.id))
 
     async def wait_for_timeouts(self, workflow_name: str) -> None:
