@@ -10,6 +10,6 @@ del _asyncpg
 
 from .backend import PostgresBackend  # noqa: E402 - after the driver was found
 from .retention import Retention  # noqa: E402
-from .schema import SchemaBehind  # noqa: E402
+from .schema import SchemaAhead, SchemaBehind, SchemaForeign  # noqa: E402
 
-__all__ = ["PostgresBackend", "Retention", "SchemaBehind"]
+__all__ = ["PostgresBackend", "Retention", "SchemaAhead", "SchemaBehind", "SchemaForeign"]

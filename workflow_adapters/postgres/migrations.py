@@ -2,7 +2,8 @@
 
 A migration that has been released is never edited: databases remember only its number. Each must leave a schema that
 the release before can still work on (add columns with defaults, add indexes), because old and new processes share one
-database during a rolling deploy; what is no longer used is dropped one release later.
+database during a rolling deploy; what is no longer used is dropped one release later. The one that drops says so with
+`oldest`, and releases that are older than that refuse the schema instead of failing on it.
 
 `{schema}` stands for the quoted schema name. Decisions that bind the tables:
 
@@ -16,10 +17,11 @@ database during a rolling deploy; what is no longer used is dropped one release 
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from .names import quoted
 
-__all__ = ["CURRENT", "MIGRATIONS", "script"]
+__all__ = ["CURRENT", "MIGRATIONS", "Migration", "script"]
 
 _FIRST = """
 create table {schema}.runs (
@@ -192,8 +194,30 @@ create view {schema}.readable_outbox as
 select id, workflow_name, due_at, {schema}.as_json(event) as event from {schema}.outbox;
 """
 
-MIGRATIONS: Sequence[tuple[str, str]] = (("first tables", _FIRST),)
-"""What each migration is for, and its SQL; the first has number 1."""
+_OLDEST = """
+alter table {schema}.migrations add column oldest integer not null default 0;
+"""
+
+
+class Migration(NamedTuple):
+    """One step of the schema.
+
+    Attributes:
+        purpose: what it is for, in a word or two.
+        sql: what it does.
+        oldest: the newest migration that a release must know of to work on the result; 0 if any release can.
+    """
+
+    purpose: str
+    sql: str
+    oldest: int = 0
+
+
+MIGRATIONS: Sequence[Migration] = (
+    Migration("first tables", _FIRST),
+    Migration("which releases can use it", _OLDEST),
+)
+"""The first has number 1."""
 
 CURRENT = len(MIGRATIONS)
 """The number of the newest migration: what this release works on."""
@@ -210,8 +234,10 @@ create table if not exists {schema}.migrations (
 
 def migration(schema: str, number: int) -> str:
     """The SQL of one migration, which also notes that it was applied."""
-    purpose, sql = MIGRATIONS[number - 1]
+    purpose, sql, oldest = MIGRATIONS[number - 1]
     note = f"insert into {{schema}}.migrations (number, purpose) values ({number}, '{purpose}');\n"  # noqa: S608
+    if oldest:
+        note += f"update {{schema}}.migrations set oldest = {oldest} where number = {number};\n"  # noqa: S608
     return (sql + "\n" + note).replace("{schema}", quoted(schema))
 
 

@@ -12,7 +12,7 @@ from .connections import Connection
 from .migrations import CURRENT, migration, prepare
 from .names import MIGRATION_LOCK, lock_key, quoted
 
-__all__ = ["SchemaBehind", "migrate", "verify"]
+__all__ = ["SchemaAhead", "SchemaBehind", "SchemaForeign", "migrate", "verify"]
 
 
 class SchemaBehind(WorkflowError):
@@ -33,19 +33,65 @@ class SchemaBehind(WorkflowError):
         self.schema, self.found, self.needed = schema, found, CURRENT
 
 
+class SchemaAhead(WorkflowError):
+    """A newer release has changed the schema so that this one can no longer work on it.
+
+    Attributes:
+        schema: the schema that was looked at.
+        found: the newest migration applied there.
+        known: the newest migration this release knows.
+        oldest: the newest migration that a release must know of to use the schema.
+    """
+
+    def __init__(self, schema: str, found: int, oldest: int):
+        super().__init__(
+            f"schema {schema!r} is at migration {found}, which needs a release that knows migration {oldest}; this one "
+            f"knows {CURRENT}: upgrade it"
+        )
+        self.schema, self.found, self.known, self.oldest = schema, found, CURRENT, oldest
+
+
+class SchemaForeign(WorkflowError):
+    """The schema holds tables of somebody else under the names that are needed here.
+
+    Attributes:
+        schema: the schema that was looked at.
+    """
+
+    def __init__(self, schema: str, why: str):
+        super().__init__(
+            f"schema {schema!r} holds something that is not of this library ({why}), nothing was changed: choose "
+            f"another one with PostgresBackend(dsn, schema=...)"
+        )
+        self.schema = schema
+
+
+# Whether the column `oldest` exists yet or not.
+_APPLIED = "select max(number), max((to_jsonb(m) ->> 'oldest')::integer) from {schema}.migrations as m"
+
+
 async def _applied(connection: Connection, schema: str) -> int:
+    """The newest migration that was applied, 0 if none was."""
     try:
-        number = await connection.fetchval(f"select max(number) from {quoted(schema)}.migrations")  # noqa: S608 - quoted
+        row = await connection.fetchrow(_APPLIED.replace("{schema}", quoted(schema)))
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return 0
-    return int(number or 0)
+    except asyncpg.UndefinedColumnError as error:
+        raise SchemaForeign(schema, f"table migrations: {error}") from error
+    assert row is not None, "an aggregate is always one row"
+    found, oldest = row[0] or 0, row[1] or 0
+    if oldest > CURRENT:
+        raise SchemaAhead(schema, found, oldest)
+    return int(found)
 
 
 async def verify(connection: Connection, schema: str) -> None:
-    """Refuse a schema that is behind; one that is ahead was made by a newer release, which keeps it usable for us.
+    """Refuse a schema that is behind; one that is ahead was made by a newer release, which says if we may use it.
 
     Raises:
         SchemaBehind: migrations are missing.
+        SchemaAhead: a newer release has dropped what this one needs.
+        SchemaForeign: somebody else's tables are there.
     """
     found = await _applied(connection, schema)
     if found < CURRENT:
@@ -53,12 +99,19 @@ async def verify(connection: Connection, schema: str) -> None:
 
 
 async def migrate(connection: Connection, schema: str) -> None:
-    """Apply what is missing."""
+    """Apply what is missing.
+
+    Raises:
+        SchemaAhead, SchemaForeign: as `verify`; nothing was changed.
+    """
     if await _applied(connection, schema) >= CURRENT:
         return
-    async with connection.transaction():
-        # Also `create schema if not exists` fails when two run it at once, so it is done under the lock.
-        await connection.execute("select pg_advisory_xact_lock($1)", lock_key(schema, MIGRATION_LOCK))
-        await connection.execute(prepare(schema))
-        for number in range(await _applied(connection, schema) + 1, CURRENT + 1):
-            await connection.execute(migration(schema, number))
+    try:
+        async with connection.transaction():
+            # Also `create schema if not exists` fails when two run it at once, so it is done under the lock.
+            await connection.execute("select pg_advisory_xact_lock($1)", lock_key(schema, MIGRATION_LOCK))
+            await connection.execute(prepare(schema))
+            for number in range(await _applied(connection, schema) + 1, CURRENT + 1):
+                await connection.execute(migration(schema, number))
+    except (asyncpg.DuplicateTableError, asyncpg.DuplicateFunctionError) as error:
+        raise SchemaForeign(schema, str(error)) from error
