@@ -122,8 +122,8 @@ async def _plan(connection: asyncpg.Connection, sql: str, arguments: list[Any]) 
     await change.start()
     try:
         given = f"({', '.join(map(_literal, arguments))})" if arguments else ""
-        explained = await connection.fetchval(f"explain (analyze, timing off, format json) execute asked {given}")
-        plan: dict[str, Any] = json.loads(explained)[0]["Plan"]
+        explained = await connection.fetch(f"explain (analyze, timing off, format json) execute asked {given}")
+        plan: dict[str, Any] = json.loads(explained[0][0])[0]["Plan"]
         return plan
     finally:
         await change.rollback()
