@@ -56,7 +56,7 @@ def _place_family(groups: set[str], wanted: Mapping[str, AbstractSet[str]]) -> d
     placed: dict[str, str] = {}
     # The strongest claims first, so that a group moves only when its own best process changes or is full.
     claims = sorted(
-        ((_weight(member, group), member, group) for member in members for group in wanted[member] & groups),
+        ((weight(member, group), member, group) for member in members for group in wanted[member] & groups),
         reverse=True,
     )
     for _, member, group in claims:
@@ -71,5 +71,6 @@ def _place_family(groups: set[str], wanted: Mapping[str, AbstractSet[str]]) -> d
     return placed
 
 
-def _weight(member: str, group: str) -> int:
+def weight(member: str, group: str) -> int:
+    """How strong the claim of a process to a group is: the same everywhere, and unlike for any other pair."""
     return int.from_bytes(hashlib.blake2b(f"{member}\0{group}".encode(), digest_size=8).digest(), "big")

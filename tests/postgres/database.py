@@ -29,6 +29,10 @@ class Database:
         options = {"lease_time": timedelta(seconds=3), "safety_net": timedelta(seconds=1), **options}
         return PostgresBackend(url or self.url, schema=self.schema, **options)
 
+    async def value(self, sql: str, *arguments: object) -> Any:
+        """The first column of the first row, asked beside every backend."""
+        return await self.beside.fetchval(sql, *arguments)
+
     def table(self, name: str) -> str:
         """The table, as SQL writes it."""
         quoted = self.schema.replace('"', '""')
