@@ -3,16 +3,22 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
+from pathlib import Path
 
 import pytest
 
 from tests.factories.memory import MemoryFactory
+from tests.factories.sqlite import SQLiteFactory
 from tests.faults import Wrapper, faulty
 from tests.faults.table import FAULTS, Fault
 from workflow_adapters.conformance import CASES, Case, Factory, Report, run
 
 LIMIT = timedelta(seconds=3)
 """What waits for ever because of a fault is given up after this; cases that are right take far less."""
+
+LIMIT_ON_FILES = timedelta(seconds=8)
+"""The same where leases have to run out."""
 
 PORTS = {
     "record_store": ("records", "outbox"),
@@ -22,7 +28,7 @@ PORTS = {
 }
 
 
-async def _examined(make: Callable[[], Factory], cases: list[Case]) -> Report:
+async def _examined(make: Callable[[], Factory], cases: list[Case], limit: timedelta = LIMIT) -> Report:
     """Run these cases side by side: those that wait in vain then cost the limit once, not each."""
     report = Report()
 
@@ -32,7 +38,7 @@ async def _examined(make: Callable[[], Factory], cases: list[Case]) -> Report:
             report.skipped[case.name] = missing
             return
         try:
-            await run(case, factory, limit=LIMIT)
+            await run(case, factory, limit=limit)
         except Exception as error:  # noqa: BLE001 - whatever a fault provokes is what is compared
             report.failed[case.name] = error
         else:
@@ -49,17 +55,40 @@ async def _examined(make: Callable[[], Factory], cases: list[Case]) -> Report:
     return report
 
 
+def _on_files(factory: Callable[[Path], Factory], directory: Path) -> Callable[[], Factory]:
+    numbers = count()
+
+    def make() -> Factory:
+        own = directory / str(next(numbers))
+        own.mkdir()
+        return factory(own)
+
+    return make
+
+
 @pytest.mark.parametrize("chosen", FAULTS, ids=str)
-async def test_a_fault_is_noticed_by_the_cases_that_name_it_and_by_no_other(chosen: Fault) -> None:
+async def test_a_fault_is_noticed_by_the_cases_that_name_it_and_by_no_other(chosen: Fault, tmp_path: Path) -> None:
     cases = [case for case in CASES if case.port in PORTS[chosen.port]]
-    report = await _examined(faulty(MemoryFactory, chosen.port, chosen.wrap), cases)
+    if chosen.backend == "memory":
+        report = await _examined(faulty(MemoryFactory, chosen.port, chosen.wrap), cases)
+    else:
+        # what memory can do is examined there: here only what needs more
+        cases = [case for case in cases if case.needs & set(MemoryFactory.lacks)]
+        report = await _examined(
+            _on_files(faulty(SQLiteFactory, chosen.port, chosen.wrap), tmp_path), cases, LIMIT_ON_FILES
+        )
     assert set(report.failed) == chosen.noticed_by
 
 
 @pytest.mark.parametrize("port", PORTS)
-async def test_a_wrapper_that_changes_nothing_is_not_a_fault(port: str) -> None:
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+async def test_a_wrapper_that_changes_nothing_is_not_a_fault(backend: str, port: str, tmp_path: Path) -> None:
     cases = [case for case in CASES if case.port in PORTS[port]]
-    report = await _examined(faulty(MemoryFactory, port, Wrapper), cases)
+    if backend == "memory":
+        report = await _examined(faulty(MemoryFactory, port, Wrapper), cases)
+    else:
+        cases = [case for case in cases if case.needs & set(MemoryFactory.lacks)]
+        report = await _examined(_on_files(faulty(SQLiteFactory, port, Wrapper), tmp_path), cases, LIMIT_ON_FILES)
     assert report.failed == {}
     assert report.passed
 

@@ -38,7 +38,12 @@ class FaultyBackend(Backend):
         return (self.real,)
 
 
-def faulty(base: type[Factory], port: str, fault: Callable[[Any], Any]) -> Callable[[], Factory]:
+def _right(backend: Backend) -> Backend:
+    """The backend below the fault; a hook of the factory may be called by another, which has unwrapped it already."""
+    return backend.real if isinstance(backend, FaultyBackend) else backend
+
+
+def faulty(base: type[Factory], port: str, fault: Callable[[Any], Any]) -> type[Factory]:
     """A factory like `base` whose backends have this fault in that port."""
 
     class FaultyFactory(base):  # type: ignore[valid-type,misc]
@@ -46,12 +51,16 @@ def faulty(base: type[Factory], port: str, fault: Callable[[Any], Any]) -> Calla
             return FaultyBackend(super().backend(), port, fault)
 
         async def crash(self, backend: Backend) -> None:
-            assert isinstance(backend, FaultyBackend)
-            await super().crash(backend.real)
+            await super().crash(_right(backend))
+
+        async def cut(self, backend: Backend) -> None:
+            await super().cut(_right(backend))
+
+        async def mend(self, backend: Backend) -> None:
+            await super().mend(_right(backend))
 
         async def spoil_outbox(self, backend: Backend, outbox_id: str) -> bytes:
-            assert isinstance(backend, FaultyBackend)
-            data: bytes = await super().spoil_outbox(backend.real, outbox_id)
+            data: bytes = await super().spoil_outbox(_right(backend), outbox_id)
             return data
 
     return FaultyFactory

@@ -8,8 +8,9 @@ import msgspec
 
 from tests.faults import Wrapper
 from workflow._change import APPLIED, Change, Emit, Mark, Move, Outcome, Verdict
-from workflow._event import OutboxPage
+from workflow._event import DeadLetter, OutboxPage
 from workflow._record import Order, Record, RecordQuery, StalledQuery
+from workflow.errors import Unavailable
 
 AGES = timedelta(days=1_000)
 
@@ -240,3 +241,29 @@ class SweepsEverything(Wrapper):
         found = {r.run_id: r for r in records if asked and r.run_state in (1, 2) and r.due_at < query.due_before}
         found |= {r.run_id: r for r in await self.real.list_stalled(query)}
         return sorted(found.values(), key=lambda record: record.due_at)[: query.limit]
+
+
+class ForgetsWhatTheUserWrites(Wrapper):
+    """Moves the run without calling the user's functions."""
+
+    async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        bare = [msgspec.structs.replace(c, on_commit=()) if isinstance(c, Move) else c for c in changes]
+        return list(await self.real.store(bare))
+
+
+class SkipsWhatItCannotRead(Wrapper):
+    """Loses rows that do not decode, instead of burying them."""
+
+    async def dead_letters(self, workflow_name: str, *, limit: int = 100) -> Sequence[DeadLetter]:
+        letters = await self.real.dead_letters(workflow_name, limit=limit)
+        return [letter for letter in letters if letter.source != "outbox"]
+
+
+class RaisesTheDriversErrors(Wrapper):
+    """Lets the driver say that the server is gone."""
+
+    async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        try:
+            return list(await self.real.store(changes))
+        except Unavailable as error:
+            raise ConnectionResetError(*error.args) from error

@@ -56,11 +56,11 @@ class GhostsOfCancelledWaiters(Wrapper):
             await holding.__aexit__(None, None, None)
 
 
-class IgnoresGroups(Wrapper):
-    """Spreads role by role, without regard to groups."""
+class GroupsByAnotherRule(Wrapper):
+    """Keeps roles of a kind together, whatever their groups."""
 
     def hold(self, role: str, *, group: str = "") -> AbstractAsyncContextManager[Lease]:
-        granted: AbstractAsyncContextManager[Lease] = self.real.hold(role, group=role)
+        granted: AbstractAsyncContextManager[Lease] = self.real.hold(role, group=role.split()[0])
         return granted
 
 

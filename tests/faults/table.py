@@ -15,18 +15,20 @@ class Fault:
         port: the attribute of the backend that is wrapped.
         wrap: wraps the right port into the wrong one.
         noticed_by: the cases that must fail: all of them, and no other about this port.
+        backend: the name of a backend that is right, and can do what those cases need.
     """
 
     port: str
     wrap: Callable[[Any], Any]
     noticed_by: frozenset[str]
+    backend: str = "memory"
 
     def __str__(self) -> str:
-        return f"{self.port}-{getattr(self.wrap, '__name__', self.wrap)}"
+        return f"{self.backend}-{self.port}-{getattr(self.wrap, '__name__', self.wrap)}"
 
 
-def fault(port: str, wrap: Callable[[Any], Any], *noticed_by: str) -> Fault:
-    return Fault(port, wrap, frozenset(noticed_by))
+def fault(port: str, wrap: Callable[[Any], Any], *noticed_by: str, backend: str = "memory") -> Fault:
+    return Fault(port, wrap, frozenset(noticed_by), backend)
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -373,5 +375,53 @@ FAULTS: tuple[Fault, ...] = (
         timeouts.NeverWakes,
         "waiting_for_timers_ends_when_one_is_created_or_moved",
         "waiting_for_timers_ends_when_another_process_creates_one",
+    ),
+    fault(
+        "record_store",
+        records.ForgetsWhatTheUserWrites,
+        "a_users_rows_are_committed_with_the_move",
+        "a_users_rows_are_written_once_however_often_the_move_is_sent",
+        "of_many_who_write_along_with_one_version_one_leaves_rows",
+        "a_users_function_that_raises_undoes_the_move",
+        backend="sqlite",
+    ),
+    fault(
+        "record_store",
+        records.SkipsWhatItCannotRead,
+        "an_undecodable_row_becomes_a_dead_letter_and_blocks_nothing",
+        "a_page_full_of_undecodable_rows_does_not_hide_the_rest",
+        backend="sqlite",
+    ),
+    fault(
+        "record_store",
+        records.RaisesTheDriversErrors,
+        "while_the_store_cannot_be_reached_every_call_says_so",
+        backend="sqlite",
+    ),
+    fault(
+        "role_scheduler",
+        roles.GroupsByAnotherRule,
+        "groups_stay_whole_and_are_spread_over_the_processes",
+        "a_process_that_joins_later_is_given_its_share",
+        "what_a_leaving_process_held_goes_to_those_that_stay",
+        "what_a_dead_process_held_goes_to_those_that_live",
+        backend="sqlite",
+    ),
+    fault(
+        "role_scheduler",
+        roles.AlwaysClean,
+        "the_role_of_a_holder_that_died_is_taken_over_within_the_lease_time",
+        "a_holder_that_is_cut_off_for_too_long_is_told_that_it_lost_the_role",
+        backend="sqlite",
+    ),
+    fault(
+        "role_scheduler",
+        roles.NeverGivesWay,
+        "groups_stay_whole_and_are_spread_over_the_processes",
+        "a_process_that_joins_later_is_given_its_share",
+        "what_a_leaving_process_held_goes_to_those_that_stay",
+        "what_a_dead_process_held_goes_to_those_that_live",
+        "a_holder_that_is_cut_off_for_too_long_is_told_that_it_lost_the_role",
+        backend="sqlite",
     ),
 )

@@ -8,7 +8,7 @@ to last longer than its lease time is void (the clock was set back).
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -67,14 +67,15 @@ class Leases:
     Args:
         member: names the process.
         lease_time: seconds for which a heartbeat counts.
+        clock: nanoseconds since 1970, the same in all processes.
     """
 
-    def __init__(self, member: str, lease_time: float) -> None:
-        self._member, self._lease = member, int(lease_time * 1e6)
+    def __init__(self, member: str, lease_time: float, clock: Callable[[], int] = time.time_ns) -> None:
+        self._member, self._lease, self._clock = member, int(lease_time * 1e6), clock
 
     def beat(self, connection: sqlite3.Connection, asked: Sequence[Asked]) -> Beat:
         """One heartbeat."""
-        now = time.time_ns() // 1000
+        now = self._clock() // 1000
         connection.execute(BURY, (now,))
         groups = json.dumps(sorted({one.group for one in asked}))
         connection.execute(ANNOUNCE, (self._member, now, now + self._lease, self._lease, groups))
