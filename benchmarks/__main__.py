@@ -1,58 +1,93 @@
-"""`make bench`: five steps on memory and SQLite, beside the raw limit of each in the same run."""
+"""`make bench`: five steps on every backend, beside the limit of each store in the same run."""
 
+import argparse
 import asyncio
+import cProfile
 import gc
 import os
 import platform
+import pstats
 import tempfile
 from pathlib import Path
 
-from benchmarks import by_hand
-from benchmarks.five_steps import idle, latencies, throughput
-from workflow.protocols import Backend
-from workflow_adapters.memory import MemoryBackend
-from workflow_adapters.sqlite import SQLiteBackend
+from benchmarks.at_rest import idle, memory_of_live_runs
+from benchmarks.five_steps import latencies, throughput
+from benchmarks.stores import Memory, Postgres, SQLite, Store
 
-IN_FLIGHT = ((1, 300), (100, 4000), (1000, 8000))
+IN_FLIGHT = ((1, 300), (100, 4_000), (1_000, 8_000))
+"""Runs in flight, and how many in all."""
+ONE_BY_ONE = 300
 IDLE = 10.0
+LIVE = 10_000
 
 
-def fresh(name: str, directory: Path) -> Backend:
-    if name == "memory":
-        return MemoryBackend()
-    return SQLiteBackend(directory / f"{len(list(directory.iterdir()))}.db")
-
-
-async def measured(name: str, directory: Path) -> dict[int, float]:
-    figures = {}
+async def measured(store: Store) -> None:
+    """Print every figure of one store."""
     for in_flight, runs in IN_FLIGHT:
-        async with fresh(name, directory) as backend:
-            figures[in_flight] = await throughput(backend, runs, in_flight)
-            print(f"{name:7} {in_flight:5} in flight  {figures[in_flight]:8,.0f} steps/s")
-    async with fresh(name, directory) as backend:
-        taken = await latencies(backend, 300)
+        async with store.fresh() as backend:
+            reached = await throughput(backend, runs, in_flight)
+        limit = await store.by_hand(in_flight)
         print(
-            f"{name:7} one at a time    p50 {taken[150] * 1e3:.2f} ms, p99 {taken[297] * 1e3:.2f} ms, trigger to done"
+            f"{store.name:9}{in_flight:6,} in flight {reached:9,.0f} steps/s, "
+            f"{reached / limit:5.0%} of {limit:,.0f} by hand"
         )
-    async with fresh(name, directory) as backend:
+    async with store.fresh() as backend:
+        taken = await latencies(backend, ONE_BY_ONE)
+    p50, p99 = taken[len(taken) // 2], taken[len(taken) * 99 // 100]
+    print(f"{store.name:9} one at a time   p50 {p50 * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms from trigger to done")
+    async with store.fresh() as backend:
         cpu, woken = await idle(backend, IDLE)
-        print(f"{name:7} idle             {cpu:.2%} of a core, {woken:.1f} wake-ups a second")
-    return figures
+    print(f"{store.name:9} idle            {cpu:.2%} of a core, {woken:.1f} wake-ups a second")
+    async with store.fresh() as backend:
+        grown = await memory_of_live_runs(backend, LIVE)
+    print(f"{store.name:9} {LIVE:,} live runs take {grown / 1e6:.1f} MB of this process\n")
+
+
+async def profiled(store: Store) -> None:
+    """Print where the time goes at 1,000 in flight. The profiler itself takes its share of every call."""
+    in_flight, runs = IN_FLIGHT[-1]
+    profile = cProfile.Profile()
+    async with store.fresh() as backend:
+        profile.enable()
+        reached = await throughput(backend, runs // 2, in_flight)
+        profile.disable()
+    print(f"{store.name}: {reached:,.0f} steps/s under the profiler; the loop's thread alone:")
+    pstats.Stats(profile).sort_stats("tottime").print_stats(30)
+
+
+def chosen(names: list[str], directory: Path) -> list[Store]:
+    """The stores of these names.
+
+    Raises:
+        SystemExit: there is no such store, or Postgres is asked for and WORKFLOW_POSTGRES_URL is not set.
+    """
+    stores: list[Store] = []
+    for name in names:
+        if name == "memory":
+            stores.append(Memory())
+        elif name == "sqlite":
+            stores.append(SQLite(directory))
+        elif name == "postgres":
+            if "WORKFLOW_POSTGRES_URL" not in os.environ:
+                raise SystemExit("postgres: WORKFLOW_POSTGRES_URL is not set (`make bench` starts a server)")
+            stores.append(Postgres(os.environ["WORKFLOW_POSTGRES_URL"]))
+        else:
+            raise SystemExit(f"--backends: there is no {name!r}; there are memory, sqlite and postgres")
+    return stores
 
 
 def main() -> None:
-    print(
-        f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]}"
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--backends", default="memory,sqlite,postgres", help="which, separated by commas")
+    parser.add_argument("--profile", action="store_true", help="say where the time goes instead")
+    arguments = parser.parse_args()
+    load = os.getloadavg()[0]
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f} before the start\n")
     # What was imported stays: the garbage collector need not look at it again. Services should do the same.
     gc.freeze()
     with tempfile.TemporaryDirectory() as directory:
-        for name in ("memory", "sqlite"):
-            figures = asyncio.run(measured(name, Path(directory)))
-            raw = by_hand.memory(40_000) if name == "memory" else by_hand.sqlite(Path(directory) / "raw.db", 5000, 250)
-            print(
-                f"{name:7} by hand          {raw:8,.0f} steps/s; the engine reaches {figures[1000] / raw:.0%} of it\n"
-            )
+        for store in chosen(arguments.backends.split(","), Path(directory)):
+            asyncio.run(profiled(store) if arguments.profile else measured(store))
 
 
 if __name__ == "__main__":

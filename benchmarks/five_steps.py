@@ -7,10 +7,11 @@ from enum import IntEnum
 
 import msgspec
 
-from workflow import Builder, Options, Run
+from workflow import Builder, Options, Run, Workflow
 from workflow.protocols import Backend
 
 STEPS = 5
+PATIENCE = timedelta(seconds=120)
 
 
 class Status(IntEnum):
@@ -63,47 +64,35 @@ async def throughput(backend: Backend, runs: int, in_flight: int) -> float:
     """Steps a second, from the first trigger until every run has completed."""
     completions = Completions()
     wf = declare(completions).build(backend, default_options=Options(max_in_flight=in_flight))
-    slots = asyncio.Semaphore(in_flight)
+    numbers = iter(range(runs))
+    triggered: list[tuple[str, str]] = []
 
-    async def one(number: int) -> str:
-        async with slots:
-            done = completions.expect(f"f{number}")
-            run_id = await wf.trigger(f"f{number}")
+    async def keep_one_in_flight() -> None:
+        for number in numbers:
+            foreign_id = f"f{number}"
+            done = completions.expect(foreign_id)
+            triggered.append((foreign_id, await wf.trigger(foreign_id)))
             await done
-        return run_id
 
     async with wf.running():
         began = time.perf_counter()
-        run_ids = await asyncio.gather(*(one(number) for number in range(runs)))
+        await asyncio.gather(*(keep_one_in_flight() for _ in range(in_flight)))
         # The handlers of the last steps have run; their commits are at most one batch behind.
-        for number in range(max(0, runs - in_flight), runs):
-            await wf.wait_for(f"f{number}", Status.DONE, run_id=run_ids[number], timeout=timedelta(seconds=60))
+        for foreign_id, run_id in triggered[-in_flight:]:
+            await wf.wait_for(foreign_id, Status.DONE, run_id=run_id, timeout=PATIENCE)
         return runs * STEPS / (time.perf_counter() - began)
 
 
 async def latencies(backend: Backend, runs: int) -> list[float]:
     """Seconds from trigger to done, one run at a time, sorted."""
     wf = declare(Completions()).build(backend)
-    taken = []
     async with wf.running():
-        for number in range(runs):
-            began = time.perf_counter()
-            run_id = await wf.trigger(f"l{number}")
-            await wf.wait_for(f"l{number}", Status.DONE, run_id=run_id, timeout=timedelta(seconds=60))
-            taken.append(time.perf_counter() - began)
-    return sorted(taken)
+        await _timed(wf, "warm-up")
+        return sorted([await _timed(wf, f"l{number}") for number in range(runs)])
 
 
-async def idle(backend: Backend, seconds: float) -> tuple[float, float]:
-    """CPU share of one core and wake-ups a second of a running workflow with nothing to do."""
-    import psutil
-
-    wf = declare(Completions()).build(backend)
-    process = psutil.Process()
-    async with wf.running():
-        await asyncio.sleep(1.0)
-        cpu, switches = sum(process.cpu_times()[:2]), process.num_ctx_switches().voluntary
-        await asyncio.sleep(seconds)
-        used = sum(process.cpu_times()[:2]) - cpu
-        woken = process.num_ctx_switches().voluntary - switches
-    return used / seconds, woken / seconds
+async def _timed(wf: Workflow[Counter, Status], foreign_id: str) -> float:
+    began = time.perf_counter()
+    run_id = await wf.trigger(foreign_id)
+    await wf.wait_for(foreign_id, Status.DONE, run_id=run_id, timeout=PATIENCE)
+    return time.perf_counter() - began

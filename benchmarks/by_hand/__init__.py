@@ -1,0 +1,1 @@
+"""The limit of each store: the same rows, written by hand in a loop, without an engine."""
