@@ -19,6 +19,9 @@ from .protocols import RecordStore
 BATCH = 500
 """Changes in one batch. Larger batches gain nothing measurable and make the first waiter wait for the last."""
 
+WORTHWHILE = 200
+"""Changes that must wait before a second batch is written beside the first: small batches cost more than they gain."""
+
 FIRST_RETRY, LONGEST_RETRY = 0.05, 2.0
 """Seconds between tries while the store cannot be reached: doubling from the first to the longest."""
 
@@ -61,7 +64,8 @@ class Commits:
     ) -> None:
         self._store, self._on_applied, self._draw, self._logger = store, on_applied, draw, logger
         self._queue: deque[_Pending] = deque()
-        self._writer: asyncio.Task[None] | None = None
+        self._writers: set[asyncio.Task[None]] = set()
+        self._writing: set[str] = set()
         self._apart: set[asyncio.Task[None]] = set()
 
     async def apply(self, change: Change, patience: timedelta | None = None) -> Outcome:
@@ -95,23 +99,32 @@ class Commits:
 
     async def flush(self) -> None:
         """Wait until nothing is being written."""
-        while tasks := [task for task in (self._writer, *self._apart) if task is not None and not task.done()]:
+        while tasks := self._writers | self._apart:
             await asyncio.wait(tasks)
 
     def _wake(self) -> None:
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.get_running_loop().create_task(self._write_all(), name="workflow-commits")
+        writers = len(self._writers)
+        # Another writer pays only for a batch worth its own transaction; less goes with the next of those at work.
+        if writers == 0 or (writers < self._store.writers and len(self._queue) >= WORTHWHILE):
+            writer = asyncio.get_running_loop().create_task(self._write_all(), name="workflow-commits")
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
 
     async def _write_all(self) -> None:
         # One turn of the loop lets the others of this tick board the first batch.
         await asyncio.sleep(0)
         while batch := self._take():
-            await self._write(batch)
+            runs = {pending.change.run_id for pending in batch}
+            self._writing |= runs
+            try:
+                await self._write(batch)
+            finally:
+                self._writing -= runs
 
     def _take(self) -> list[_Pending]:
-        """The next batch: never two changes of one run, never one whose waiter gave up before it was sent."""
+        """The next batch: no run twice or in a batch under way, no change that was given up before it was sent."""
         batch: list[_Pending] = []
-        runs: set[str] = set()
+        runs = set(self._writing)
         held: list[_Pending] = []
         queue = self._queue
         while queue and len(batch) < BATCH:

@@ -50,7 +50,12 @@ class RecordStore(Protocol):
     """Where runs live. Proved by `workflow_adapters.conformance.records`.
 
     What a call has written, every later read in any process sees (no reads from replicas).
+
+    Attributes:
+        writers: how many batches of one engine it writes faster at the same time than one after the other.
     """
+
+    writers: int = 1
 
     @abstractmethod
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:

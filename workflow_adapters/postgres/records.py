@@ -39,6 +39,7 @@ class PostgresRecordStore(Reads, Outbox, RecordStore):
         woken: Callable[[str], None],
         safety_net: float,
     ) -> None:
+        self.writers = 2
         Reads.__init__(self, reads, schema, joined)
         Outbox.__init__(self, outbox, schema, safety_net)
         self._commits, self._calls, self._joined_by, self._announce = commits, calls, joined, woken
