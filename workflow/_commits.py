@@ -8,9 +8,10 @@ the store recognises the attempt id. A cancelled waiter never cancels the write.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from itertools import islice
+from typing import Any
 
 from ._change import Change, Move, Outcome, Verdict
 from .errors import OutcomeUnknown, Unavailable
@@ -64,9 +65,9 @@ class Commits:
     ) -> None:
         self._store, self._on_applied, self._draw, self._logger = store, on_applied, draw, logger
         self._queue: deque[_Pending] = deque()
-        self._writers: set[asyncio.Task[None]] = set()
         self._writing: set[str] = set()
-        self._apart: set[asyncio.Task[None]] = set()
+        self._at_work = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def apply(self, change: Change, patience: timedelta | None = None) -> Outcome:
         """Write one change and return what became of it, once that is durable.
@@ -99,27 +100,29 @@ class Commits:
 
     async def flush(self) -> None:
         """Wait until nothing is being written."""
-        while tasks := self._writers | self._apart:
-            await asyncio.wait(tasks)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     def _wake(self) -> None:
-        writers = len(self._writers)
         # Another writer pays only for a batch worth its own transaction; less goes with the next of those at work.
-        if writers == 0 or (writers < self._store.writers and len(self._queue) >= WORTHWHILE):
-            writer = asyncio.get_running_loop().create_task(self._write_all(), name="workflow-commits")
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+        if not self._at_work or (self._at_work < self._store.writers and len(self._queue) >= WORTHWHILE):
+            self._at_work += 1
+            self._track(self._write_all(), "workflow-commits")
 
     async def _write_all(self) -> None:
-        # One turn of the loop lets the others of this tick board the first batch.
-        await asyncio.sleep(0)
-        while batch := self._take():
-            runs = {pending.change.run_id for pending in batch}
-            self._writing |= runs
-            try:
-                await self._write(batch)
-            finally:
-                self._writing -= runs
+        try:
+            # One turn of the loop lets the others of this tick board the first batch.
+            await asyncio.sleep(0)
+            while batch := self._take():
+                runs = {pending.change.run_id for pending in batch}
+                self._writing |= runs
+                try:
+                    await self._write(batch)
+                finally:
+                    self._writing -= runs
+        finally:
+            # Here and not when the task is seen to be done: what is queued in between would wait for nobody.
+            self._at_work -= 1
 
     def _take(self) -> list[_Pending]:
         """The next batch: no run twice or in a batch under way, no change that was given up before it was sent."""
@@ -191,9 +194,12 @@ class Commits:
         await self._write(list(islice(batch, middle, None)))
 
     def _spawn_apart(self, batch: list[_Pending]) -> None:
-        task = asyncio.get_running_loop().create_task(self._write_apart(batch), name="workflow-commits-apart")
-        self._apart.add(task)
-        task.add_done_callback(self._apart.discard)
+        self._track(self._write_apart(batch), "workflow-commits-apart")
+
+    def _track(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _write_apart(self, batch: list[_Pending]) -> None:
         if batch[0].sent:
