@@ -8,7 +8,7 @@ the store recognises the attempt id. A cancelled waiter never cancels the write.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -69,10 +69,10 @@ class Commits:
         self._at_work = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def apply(self, change: Change, patience: timedelta | None = None) -> Outcome:
-        """Write one change and return what became of it, once that is durable.
+    def apply(self, change: Change, patience: timedelta | None = None) -> Awaitable[Outcome]:
+        """Write one change; await the result to learn what became of it, once that is durable.
 
-        Without `patience` it waits for the store as long as it takes. With it, it gives up then:
+        Without `patience` that takes as long as the store needs. With it, it gives up then:
 
         Raises:
             Unavailable: the store could not be reached in time; nothing was written, nothing will be.
@@ -80,15 +80,19 @@ class Commits:
             Exception: the change itself cannot be stored.
         """
         if self._store.joined():
-            return (await self._store.store([change]))[0]
+            return self._joined(change)
         pending = _Pending(change)
         if isinstance(change, Move) and change.on_commit:
             self._spawn_apart([pending])
         else:
             self._queue.append(pending)
             self._wake()
-        if patience is None:
-            return await pending.done
+        return pending.done if patience is None else self._patiently(pending, patience)
+
+    async def _joined(self, change: Change) -> Outcome:
+        return (await self._store.store([change]))[0]
+
+    async def _patiently(self, pending: _Pending, patience: timedelta) -> Outcome:
         try:
             async with asyncio.timeout(patience.total_seconds()):
                 return await pending.done

@@ -44,14 +44,19 @@ class Invoker:
             HandlerTimeout: it took longer than `timeout`.
             asyncio.CancelledError: the calling task was cancelled meanwhile, whatever the handler did about it.
         """
-        cancelled_before = _cancellations()
+        task = asyncio.current_task()
+        assert task is not None, "handlers run in tasks"
+        cancelled_before = task.cancelling()
         try:
-            result = await self._result(handler, args, timeout)
+            if handler.is_async and timeout is None:
+                result = await self._plainly(handler.call(*args), handler)
+            else:
+                result = await self._result(handler, args, timeout)
         except asyncio.CancelledError as error:
-            if _cancellations() > cancelled_before:
+            if task.cancelling() > cancelled_before:
                 raise
             raise HandlerCancelled(f"{handler.name} was not cancelled, but something it waited for was") from error
-        if _cancellations() > cancelled_before:
+        if task.cancelling() > cancelled_before:
             # The handler swallowed a cancellation; a cancelled attempt has no result.
             raise asyncio.CancelledError
         return result
@@ -64,9 +69,7 @@ class Invoker:
             pending = result
         else:
             pending = handler.call(*args)
-        if timeout is None:
-            return await self._plainly(pending, handler)
-        return await self._within(pending, handler, timeout)
+        return await (self._plainly(pending, handler) if timeout is None else self._within(pending, handler, timeout))
 
     async def _plainly(self, pending: Any, handler: Handler) -> Any:
         if not isinstance(pending, Coroutine):
@@ -116,11 +119,6 @@ class Invoker:
             seconds,
             extra={"handler": name},
         )
-
-
-def _cancellations() -> int:
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
 
 
 @types.coroutine

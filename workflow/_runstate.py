@@ -21,8 +21,11 @@ class RunState(IntEnum):
     DATA_DELETED = 6
     REQUESTED_DATA_DELETED = 7
 
+    def __init__(self, _number: int) -> None:
+        self._text = self._name_.replace("_", " ").title()
+
     def __str__(self) -> str:
-        return self.name.replace("_", " ").title()
+        return self._text
 
     @property
     def valid(self) -> bool:

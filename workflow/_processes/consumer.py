@@ -67,8 +67,9 @@ class _Handling:
 
     def __init__(self, version: int) -> None:
         self.version = version
-        self.tickets: list[Ticket] = []
-        self.later: list[Ticket] = []
+        # Tuples, because most stay empty: two lists a run are work for the garbage collector.
+        self.tickets: tuple[Ticket, ...] = ()
+        self.later: tuple[Ticket, ...] = ()
         self.follow: Record | None = None
 
 
@@ -112,6 +113,8 @@ class Consumer:
         self._room = asyncio.Event()
         self._ack_due = asyncio.Event()
         self._open = False
+        # Asking for the running loop costs a system call each time.
+        self._loop = asyncio.get_running_loop()
 
     # -- the lane --------------------------------------------------------------------------------------------
 
@@ -203,10 +206,10 @@ class Consumer:
             self._waiting.append(ticket)
             self._work_waits.set()
         elif event.version > handling.version:
-            handling.later.append(ticket)
+            handling.later += (ticket,)
         else:
             # The version in hand, or one that a committed version has replaced: settled with what is in hand.
-            handling.tickets.append(ticket)
+            handling.tickets += (ticket,)
 
     def _free(self) -> int:
         return self._slots - len(self._running)
@@ -232,7 +235,7 @@ class Consumer:
                 self._take(ticket)
                 continue
             handling = self._running[event.run_id] = _Handling(event.version)
-            handling.tickets.append(ticket)
+            handling.tickets = (ticket,)
             claimed.append((event, handling))
         return claimed
 
@@ -298,12 +301,12 @@ class Consumer:
         self._track(self._handle(record, handling))
 
     def _track(self, work: "asyncio._CoroutineLike[None]") -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _handle(self, record: Record, handling: _Handling) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         began = loop.time()
         for ticket in handling.tickets:
             ticket.since = began
@@ -319,8 +322,8 @@ class Consumer:
         self._metrics.latency(loop.time() - began)
         if not for_good:
             # One that joined meanwhile may be the very event that was to come: it is handled in its turn.
-            handling.later[:0] = handling.tickets[known:]
-            del handling.tickets[known:]
+            handling.later = handling.tickets[known:] + handling.later
+            handling.tickets = handling.tickets[:known]
         self._settle(record.run_id, handling, for_good=for_good)
 
     def _settle(self, run_id: str, handling: _Handling, *, for_good: bool = True) -> None:
@@ -339,7 +342,7 @@ class Consumer:
 
     def _again(self, run_id: str, handling: _Handling) -> None:
         """This version could not be dealt with: its events wait again; the lane's copy is dropped."""
-        handling.later[:0] = handling.tickets
+        handling.later = handling.tickets + handling.later
         handling.follow = None
         self._leave(run_id, handling)
 
@@ -368,7 +371,7 @@ class Consumer:
             await self._ack(receiver)
 
     async def _ack(self, receiver: EventReceiver) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         risen = [event for mark in self._marks.values() if (event := mark.rise(now)) is not None]
         if risen:
             await receiver.ack(risen)

@@ -199,6 +199,35 @@ alter table {schema}.migrations add column oldest integer not null default 0;
 """
 
 
+# One parameter of the statement that writes versions. Never altered: what a release needs beside is a type of its own.
+_MOVE = """
+create type {schema}.move as (
+    run_id text,
+    workflow_name text,
+    foreign_id text,
+    run_state smallint,
+    status bigint,
+    object bytea,
+    version integer,
+    created_at timestamptz,
+    updated_at timestamptz,
+    due_at timestamptz,
+    visit integer,
+    entered_at timestamptz,
+    step_version integer,
+    attempt integer,
+    last_error text,
+    attempt_id text,
+    auto_paused boolean,
+    reason text,
+    meta bytea,
+    keep_object boolean,
+    event bytea,
+    send_at timestamptz
+);
+"""
+
+
 class Migration(NamedTuple):
     """One step of the schema.
 
@@ -216,6 +245,7 @@ class Migration(NamedTuple):
 MIGRATIONS: Sequence[Migration] = (
     Migration("first tables", _FIRST),
     Migration("which releases can use it", _OLDEST),
+    Migration("versions as one parameter", _MOVE),
 )
 """The first has number 1."""
 

@@ -22,7 +22,7 @@ __all__ = [
     "check_text",
     "decode_event",
     "encode_event",
-    "move_columns",
+    "move_row",
     "note_columns",
     "record",
 ]
@@ -101,15 +101,8 @@ def columns(rows: Sequence[Sequence[object]], width: int) -> list[Sequence[objec
     return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
-_MOVE_WIDTH = 22
-
-
-def move_columns(moves: Sequence[Move]) -> list[Sequence[object]]:
-    """The array parameters of the statement that writes moves."""
-    return columns([_move_row(move) for move in moves], _MOVE_WIDTH)
-
-
-def _move_row(move: Move) -> Sequence[object]:
+def move_row(move: Move) -> Sequence[object]:
+    """A move as a value of the composite type `move`: binding one is half the work of one element of 22 arrays."""
     new = move.record
     meta = new.meta
     return (

@@ -11,7 +11,7 @@ from workflow._change import Emit, Mark, Move
 
 from .connections import Connection, Lane
 from .names import quoted
-from .rows import move_columns, note_columns
+from .rows import move_row, note_columns
 
 __all__ = ["Writes"]
 
@@ -19,12 +19,7 @@ __all__ = ["Writes"]
 # history and outbox of what was applied.
 _MOVES = """
 with w as (
-    select * from unnest(
-        $1::text[], $2::text[], $3::text[], $4::smallint[], $5::bigint[], $6::bytea[], $7::integer[],
-        $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::integer[], $12::timestamptz[], $13::integer[],
-        $14::integer[], $15::text[], $16::text[], $17::boolean[], $18::text[], $19::bytea[], $20::boolean[],
-        $21::bytea[], $22::timestamptz[]
-    ) with ordinality as t (
+    select * from unnest($1::{schema}.move[]) with ordinality as t (
         run_id, workflow_name, foreign_id, run_state, status, object, version, created_at, updated_at, due_at, visit,
         entered_at, step_version, attempt, last_error, attempt_id, auto_paused, reason, meta, keep_object, event,
         send_at, place
@@ -124,7 +119,7 @@ class Writes:
     async def in_one_statement(self, lane: Lane, moves: Sequence[Move], notes: Sequence[Mark | Emit]) -> set[str]:
         """Write moves only, or notes only, as a transaction of one round trip; the run IDs that were applied."""
         if moves:
-            rows = await lane.write(self._moves, *move_columns(moves))
+            rows = await lane.write(self._moves, [move_row(move) for move in moves])
         else:
             forgettable = not any(isinstance(note, Emit) for note in notes)
             rows = await lane.write(self._notes, *note_columns(notes), forgettable)
@@ -136,7 +131,8 @@ class Writes:
         """Write within the connection's transaction; the run IDs that were applied."""
         applied: set[str] = set()
         if moves:
-            applied.update(row[0] for row in await connection.fetch(self._moves, *move_columns(moves)))
+            rows = await connection.fetch(self._moves, [move_row(move) for move in moves])
+            applied.update(row[0] for row in rows)
         if notes:
             applied.update(row[0] for row in await connection.fetch(self._notes, *note_columns(notes), False))
         erased = {move.run_id: move.record.version for move in moves if move.erase and move.run_id in applied}
