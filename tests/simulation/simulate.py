@@ -1,6 +1,7 @@
 """One seed: build the world, make trouble, and judge what is left."""
 
 import asyncio
+import hashlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -32,6 +33,11 @@ class Result:
     versions: int
     kills: int
     seconds: float
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal traces: what a seed does must not depend on the interpreter that runs it."""
+        return hashlib.sha256("\n".join([*self.trace, *self.complaints]).encode()).hexdigest()
 
 
 def simulate(seed: int, *, liveness: bool) -> Result:
