@@ -38,8 +38,15 @@ async def _reached(engine: Engine[Any, Any], watch: Watch, status: int) -> Recor
     while True:
         if record is not None:
             watch.run_id = record.run_id
-            if record.status == status or await engine.records.passed(record.run_id, status) is not None:
+            if record.status == status:
                 return record
+            entered = await engine.records.passed(record.run_id, status)
+            if entered is not None and entered <= record.version:
+                return record
+            if entered is not None:
+                # It got there between the two readings; nobody is shown a run from before.
+                record = await _look(engine, watch)
+                continue
             _check_reachable(engine, record, status)
         record = await _next_look(engine, watch, status)
 
