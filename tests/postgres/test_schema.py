@@ -42,11 +42,13 @@ async def _shape(database: Database) -> list[tuple[object, ...]]:
 
 
 async def test_processes_that_start_together_apply_each_migration_once(database: Database) -> None:
-    backends = [database.backend() for _ in range(6)]
-    try:
-        await asyncio.gather(*(backend.__aenter__() for backend in backends))
-    finally:
-        await asyncio.gather(*(backend.__aexit__(None, None, None) for backend in backends))
+    async def start() -> None:
+        async with database.backend():
+            pass
+
+    async with asyncio.TaskGroup() as together:
+        for _ in range(6):
+            together.create_task(start())
     applied = await database.beside.fetch(f"select number from {database.table('migrations')} order by number")
     assert [row[0] for row in applied] == list(range(1, CURRENT + 1))
 

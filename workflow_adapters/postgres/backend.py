@@ -45,18 +45,21 @@ class _Core(AbstractAsyncContextManager["_Core"]):
 
     async def __aenter__(self) -> Self:
         try:
-            connection = await self._connections.connect("opening", {}, patient=True)
+            await self._prepare()
         except LOST as error:
             if is_lost(error) or is_transient(error):
                 raise unavailable(error) from error
             raise
+        await self._signals.start()
+        return self
+
+    async def _prepare(self) -> None:
+        connection = await self._connections.connect("opening", {}, patient=True)
         try:
             await self._check(connection)
             await (migrate if self._migrate else verify)(connection, self._schema)
         finally:
             await connection.close(timeout=5)
-        await self._signals.start()
-        return self
 
     async def _check(self, connection: asyncpg.Connection) -> None:
         row = await connection.fetchrow(_SERVER)

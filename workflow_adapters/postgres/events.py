@@ -45,9 +45,11 @@ order by w.place
 returning position
 """
 
+# What is there stays. An update of nothing, because a plain look in the same statement would not see a row that another
+# process has committed meanwhile.
 _PARTITIONS = """
-with made as (insert into {schema}.settings (partitions) values ($1) on conflict do nothing returning partitions)
-select partitions from made union all select partitions from {schema}.settings limit 1
+insert into {schema}.settings as s (partitions) values ($1)
+on conflict (single) do update set partitions = s.partitions returning partitions
 """
 
 # A cursor beyond the end belongs to a log that was lost; without it, reading starts at the earliest event.
