@@ -38,13 +38,16 @@ class Database:
 
     @asynccontextmanager
     async def user(self, attributes: str = "superuser") -> AsyncIterator["User"]:
-        """A role of the server for one test, whose connections can be told from those of other tests."""
+        """A role of the server for one test, which must have closed all its connections at the end."""
         name = f"{self.schema}_user"
         await self.beside.execute(f'create role "{name}" login {attributes}')
+        user = User(self, name)
         try:
-            yield User(self, name)
+            yield user
+            await user.gone()
         finally:
-            await self.beside.execute(f'drop owned by "{name}"; drop role "{name}"')
+            await self.beside.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = $1", name)
+            await self.beside.execute(f'drop owned by "{name}" cascade; drop role "{name}"')
 
     def table(self, name: str) -> str:
         """The table, as SQL writes it."""
