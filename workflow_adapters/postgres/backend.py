@@ -33,6 +33,9 @@ _OLDEST = 15_00_00
 _LOCK_TIMEOUT = "50ms"
 """How long a batch waits for somebody's uncommitted insert of the same key before it leaves that change out."""
 
+_OPENING_IDLE = "60s"
+"""How long a process that froze while it migrated keeps others from starting."""
+
 
 class _Core(AbstractAsyncContextManager["_Core"]):
     """What the ports share: opened before them, closed after them."""
@@ -54,7 +57,8 @@ class _Core(AbstractAsyncContextManager["_Core"]):
         return self
 
     async def _prepare(self) -> None:
-        connection = await self._connections.connect("opening", {}, patient=True)
+        settings = {"idle_in_transaction_session_timeout": _OPENING_IDLE}
+        connection = await self._connections.connect("opening", settings, patient=True)
         try:
             await self._check(connection)
             await (migrate if self._migrate else verify)(connection, self._schema)
@@ -148,7 +152,12 @@ class PostgresBackend(Backend):
             PostgresEventStreamer(
                 sends=stream, reads=reads, signals=signals, schema=schema, partitions=partitions, safety_net=net
             ),
-            PostgresRoleScheduler(connections.lane("roles", 1), signals, schema=schema, lease_time=lease_time),
+            PostgresRoleScheduler(
+                connections.lane("roles", 1, idle=min(lease_time, command_timeout).total_seconds()),
+                signals,
+                schema=schema,
+                lease_time=lease_time,
+            ),
             PostgresTimeoutStore(writes=stream, reads=reads, signals=signals, schema=schema, safety_net=net),
         )
 

@@ -50,6 +50,13 @@ PLANNER: Mapping[str, str] = {
     "jit": "off",
 }
 
+_KEEPALIVES: Mapping[str, str] = {
+    # A machine that vanishes says nothing: without this the server would keep its connections for two hours.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach the server.
@@ -92,7 +99,8 @@ class Lane:
         """Have these settings, too, on every connection that is opened from now on."""
         self._settings.update(settings)
         local = "; ".join(f"set local {key} = '{value}'" for key, value in self._settings.items())
-        self._begin = f"begin; {local}" if self._owner.server.pooled and local else "begin"
+        self._local = local if self._owner.server.pooled else ""
+        self._begin = f"begin; {self._local}"
 
     async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
         """The rows of a statement that writes nothing.
@@ -133,8 +141,13 @@ class Lane:
         return await self._owner.finish(self._with_connection(lambda c: self._transaction(c, work)))
 
     async def borrow(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """What `work` returns; it begins and ends its transactions itself, and maps its errors."""
+        """What `work` returns; it begins and ends its transactions itself, prepares them, and maps its errors."""
         return await self._owner.finish(self._with_connection(work))
+
+    async def prepare(self, connection: Connection) -> None:
+        """Give a transaction that has just begun the settings of this lane, if its connection could not keep them."""
+        if self._local:
+            await connection.execute(self._local)
 
     async def _read(self, connection: Connection, sql: str, args: Sequence[object]) -> Sequence[Row]:
         if not self._owner.server.pooled:
@@ -265,9 +278,14 @@ class Connections:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    def lane(self, name: str, size: int, **settings: str) -> Lane:
-        """A new lane; connections are opened when they are first needed, and named for `pg_stat_activity`."""
-        lane = Lane(self, name, size, {**PLANNER, **settings})
+    def lane(self, name: str, size: int, *, idle: float | None = None, **settings: str) -> Lane:
+        """A new lane; connections are opened when they are first needed, and named for `pg_stat_activity`.
+
+        The server rolls a transaction back in which nothing happened for `idle` seconds (the command timeout, if not
+        given): a process that freezes or vanishes must not keep its locks.
+        """
+        limit = f"{int((idle or self.server.command_timeout) * 1000)}ms"
+        lane = Lane(self, name, size, {**PLANNER, "idle_in_transaction_session_timeout": limit, **settings})
         self._lanes.append(lane)
         return lane
 
@@ -288,7 +306,9 @@ class Connections:
             statement_cache_size=server.statement_cache_size,
             max_cached_statement_lifetime=0,
             max_cacheable_statement_size=0,
-            server_settings=None if server.pooled else {**settings, "application_name": f"workflow {name}"},
+            server_settings=None
+            if server.pooled
+            else {**_KEEPALIVES, **settings, "application_name": f"workflow {name}"},
         )
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:

@@ -128,6 +128,7 @@ async def call_in_transaction(
             transaction = connection.transaction()
             await transaction.start()
             try:
+                await lane.prepare(connection)
                 applied = await write(connection)
                 if applied:
                     await _call(functions, connection)
