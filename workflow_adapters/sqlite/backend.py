@@ -32,7 +32,10 @@ class SQLiteBackend(Backend):
         lease_time: timedelta = timedelta(seconds=10),
         retention: timedelta = timedelta(days=7),
     ) -> None:
-        self._database = Database(Path(path))
+        if os.fspath(path) == ":memory:":
+            raise ValueError("SQLiteBackend needs a file, which its connections share; use MemoryBackend")
+        # Absolute, so that a change of the working directory does not lead to another file.
+        self._database = Database(Path(path).absolute())
         super().__init__(
             SQLiteRecordStore(self._database),
             SQLiteEventStreamer(self._database, retention),

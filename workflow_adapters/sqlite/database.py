@@ -6,6 +6,8 @@ cuts a job. Reads have a connection of their own, so that they do not wait behin
 """
 
 import asyncio
+import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -13,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
-from workflow.errors import Unavailable, WorkflowError
+from workflow.errors import Unavailable
 
 from .jobs import Job, Work, perform, transact
 from .schema import open_file
@@ -23,6 +25,8 @@ __all__ = ["Database", "Work"]
 
 T = TypeVar("T")
 Jobs = queue.SimpleQueue[Job | None]
+
+_log = logging.getLogger("workflow.sqlite")
 
 BATCH = 64
 """Jobs that share one transaction, or one answer."""
@@ -40,6 +44,7 @@ class Database:
         self._threads: list[tuple[threading.Thread, asyncio.Future[None]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._process = 0
 
     async def __aenter__(self) -> Self:
         self._jobs, self._reads = queue.SimpleQueue(), queue.SimpleQueue()
@@ -49,13 +54,16 @@ class Database:
         except BaseException:
             await self._stop()
             raise
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._process = asyncio.get_running_loop(), os.getpid()
         self.signals.open(self._loop)
         self.partitions = await self.read(_partitions)
         self._watching = self._loop.create_task(self._watch())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._loop is not None and self._process != os.getpid():
+            # A forked copy: threads, connections and the socket are the parent's, and must be left alone.
+            return
         self._loop = None
         if self._watching is not None:
             self._watching.cancel()
@@ -72,17 +80,16 @@ class Database:
         def run() -> None:
             try:
                 connection = open_file(self.path)
-            except WorkflowError as error:
-                loop.call_soon_threadsafe(ready.set_exception, error)
-                loop.call_soon_threadsafe(ended.set_result, None)
+            except BaseException as error:  # noqa: BLE001 - raised where the backend is entered
+                _tell(loop, ready, error)
+                _tell(loop, ended)
                 return
-            loop.call_soon_threadsafe(ready.set_result, None)
+            _tell(loop, ready)
             try:
                 serve(connection)
             finally:
                 connection.close()
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(ended.set_result, None)
+                _tell(loop, ended)
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.append((thread, ended))
@@ -126,6 +133,11 @@ class Database:
     def _open_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             raise Unavailable(f"SQLite file {str(self.path)!r} is not open: use `async with` on the backend")
+        if self._process != os.getpid():
+            raise RuntimeError(
+                f"SQLite file {str(self.path)!r} was opened before this process was forked from process "
+                f"{self._process}, and cannot be used here: enter a backend of its own after the fork"
+            )
         return self._loop
 
     def _write_all(self, connection: sqlite3.Connection) -> None:
@@ -164,17 +176,36 @@ class Database:
             self.signals.send(kind, key)
 
     async def _watch(self) -> None:
-        """The safety net: wake everybody when the file has changed since the last look."""
-        seen = await self.read(_data_version)
+        """The safety net: wake those who wait for work when the file has changed since the last look.
+
+        Not the heartbeats: each of them changes the file, and would be the reason for the next.
+        """
+        seen: int | None = None
         while True:
             await asyncio.sleep(self.signals.look_every)
             try:
                 found = await self.read(_data_version)
-            except Unavailable:
+            except Exception as error:  # noqa: BLE001 - reported; without this look a lost wake-up would be lost for good
+                _log.warning("the file cannot be looked at: %r", error)
                 continue
             if found != seen:
                 seen = found
-                self.signals.wake_all()
+                self.signals.wake_all("outbox", "events", "timeouts")
+
+
+def _tell(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[None]", error: BaseException | None = None) -> None:
+    """Settle a future from another thread, if anybody still waits for it."""
+
+    def settle() -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(settle)
 
 
 def _together(jobs: Jobs, first: Job) -> tuple[list[Job], Job | None]:

@@ -6,9 +6,10 @@ armed, started_by, swept); the view `present` joins the two. Times are microseco
 """
 
 import sqlite3
+import time
 from pathlib import Path
 
-from workflow.errors import WorkflowError
+from workflow.errors import Unavailable, WorkflowError
 
 APPLICATION_ID = 0x57464C57
 """Marks a file as ours ("WFLW")."""
@@ -16,6 +17,11 @@ VERSION = 1
 """The schema this code reads and writes."""
 PARTITIONS = 32
 """Partitions of every topic in a new file; a file keeps the number it was made with."""
+
+PATIENCE = 10.0
+"""Seconds that a connection waits for a lock which somebody else holds."""
+LARGEST_WAL = 64 * 1024 * 1024
+"""Bytes to which the write-ahead log is cut back once nobody needs more of it: a long reader makes it grow."""
 
 DDL = """
 create table meta (key text primary key, value integer not null) without rowid;
@@ -131,40 +137,77 @@ class UnusableFile(WorkflowError):
 def open_file(path: Path) -> sqlite3.Connection:
     """A connection to the file, made and checked if needed; it may be used by one other thread.
 
+    A file that is in order is only read. One that belongs to somebody else is left as it was.
+
     Raises:
         UnusableFile: it cannot be opened, is somebody else's, or is newer than this code.
+        Unavailable: others keep it locked.
     """
     try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-    except sqlite3.OperationalError as error:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=PATIENCE)
+    except (sqlite3.Error, ValueError) as error:
         raise UnusableFile(path, str(error)) from error
     try:
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = full")
-        connection.execute("pragma cache_size = -65536")
-        connection.execute("pragma temp_store = memory")
-        _check_or_create(connection, path)
-    except sqlite3.DatabaseError as error:
+        _prepare(connection, path)
+    except sqlite3.Error as error:
         connection.close()
+        if _is_busy(error):
+            raise Unavailable(f"SQLite file {str(path)!r} is kept locked by another process: {error}") from error
         raise UnusableFile(path, str(error)) from error
-    except UnusableFile:
+    except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
-    # Two processes may open a new file at the same moment: the second finds the first's tables.
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if not _is_ready(connection, path):
+                _make(connection, path)
+            break
+        except sqlite3.OperationalError as error:
+            # While one process makes the file, or changes it to WAL, SQLite turns the others away without waiting.
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+    connection.execute("pragma synchronous = full")
+    connection.execute("pragma cache_size = -65536")
+    connection.execute("pragma temp_store = memory")
+    connection.execute(f"pragma journal_size_limit = {LARGEST_WAL}")
+
+
+def _is_ready(connection: sqlite3.Connection, path: Path) -> bool:
+    """True if nothing is to be written. Judged by one look at the file, which somebody else may be making."""
+    connection.execute("begin")
+    try:
+        made = _is_made(connection, path)
+    finally:
+        connection.execute("rollback")
+    return made and connection.execute("pragma journal_mode").fetchone()[0] == "wal"
+
+
+def _is_made(connection: sqlite3.Connection, path: Path) -> bool:
+    """True if the file is ours; False if it is still empty."""
+    application = connection.execute("pragma application_id").fetchone()[0]
+    version = connection.execute("pragma user_version").fetchone()[0]
+    tables = connection.execute("select count(*) from sqlite_master").fetchone()[0]
+    if application != APPLICATION_ID and tables:
+        raise UnusableFile(path, "it holds the tables of another application")
+    if application == APPLICATION_ID and version > VERSION:
+        raise UnusableFile(path, f"its schema is version {version}, this release knows up to {VERSION}")
+    return bool(application == APPLICATION_ID)
+
+
+def _make(connection: sqlite3.Connection, path: Path) -> None:
+    (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
+    if mode != "wal":
+        raise UnusableFile(path, f"it cannot have a write-ahead log (its journal mode stays {mode!r})")
     connection.execute("begin immediate")
     try:
-        application = connection.execute("pragma application_id").fetchone()[0]
-        version = connection.execute("pragma user_version").fetchone()[0]
-        tables = connection.execute("select count(*) from sqlite_master").fetchone()[0]
-        if application != APPLICATION_ID and tables:
-            raise UnusableFile(path, "it holds the tables of another application")
-        if application == APPLICATION_ID and version > VERSION:
-            raise UnusableFile(path, f"its schema is version {version}, this release knows up to {VERSION}")
-        if application != APPLICATION_ID:
+        # Two processes may open a new file at the same moment: the second finds the first's tables.
+        if not _is_made(connection, path):
             for statement in DDL.split(";"):
                 if statement.strip():
                     connection.execute(statement)
@@ -173,5 +216,11 @@ def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(f"pragma user_version = {VERSION}")
         connection.execute("commit")
     except BaseException:
-        connection.execute("rollback")
+        if connection.in_transaction:
+            connection.execute("rollback")
         raise
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
