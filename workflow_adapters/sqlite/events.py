@@ -6,6 +6,7 @@ far behind, reads from its cursor until it has caught up with the tail.
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 
 from workflow._event import Event
 from workflow._shard import Shard, partition_of
-from workflow.errors import EventsRefused, Unavailable
+from workflow.errors import EventsRefused, WorkflowError
 from workflow.protocols import EventReceiver, EventStreamer
 
 from ..memory.signal import Signal
@@ -27,6 +28,7 @@ from .rows import encode, micros, moment
 from .schema import PARTITIONS
 
 _decode = msgspec.msgpack.Decoder(Event).decode
+_log = logging.getLogger("workflow.sqlite")
 
 ACK_DELAY = 0.2
 """Seconds that acknowledgements of all receivers are collected for one write."""
@@ -86,7 +88,10 @@ class SQLiteEventStreamer(EventStreamer):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._writing, return_exceptions=True)
-        await self.flush()
+        try:
+            await self.flush()
+        except WorkflowError as error:
+            _log.warning("acknowledgements are lost, their events come again: %s", error)
 
     async def send(self, events: Sequence[Event]) -> None:
         """Append the events."""
@@ -152,8 +157,9 @@ class SQLiteEventStreamer(EventStreamer):
     async def _flush_quietly(self) -> None:
         try:
             await self.flush()
-        except Unavailable:
+        except WorkflowError as error:
             # The acknowledgements are kept and go with the next ones; until then events may come twice.
+            _log.warning("acknowledgements are late: %s", error)
             self._flushing = asyncio.get_running_loop().call_later(1.0, self._flush_soon)
 
     async def flush(self) -> None:
@@ -166,8 +172,8 @@ class SQLiteEventStreamer(EventStreamer):
         acks, self._acks = self._acks, {}
         rows = [(*key, position) for key, position in acks.items()]
         try:
-            await self._database.write(lambda c: c.executemany(ACK, rows).rowcount)
-        except Unavailable:
+            await self._database.write(lambda c: c.executemany(ACK, rows).rowcount, lazy=True)
+        except WorkflowError:
             for key, position in acks.items():
                 self._acks[key] = max(position, self._acks.get(key, 0))
             raise
@@ -177,7 +183,8 @@ class SQLiteEventStreamer(EventStreamer):
         while True:
             try:
                 found = await self._database.read(lambda c: c.execute(TAIL, (self.read_to, READ)).fetchall())
-            except Unavailable:
+            except Exception as error:  # noqa: BLE001 - reported; every receiver of the process hangs on this task
+                _log.warning("events cannot be read: %r", error)
                 await asyncio.sleep(1.0)
                 continue
             self._dispatch(found)
@@ -191,8 +198,9 @@ class SQLiteEventStreamer(EventStreamer):
             if not receivers:
                 continue
             event = _event(data, partition, position)
-            for receiver in receivers:
-                receiver.push(event)
+            if event is not None:
+                for receiver in receivers:
+                    receiver.push(event)
 
     async def _trim(self) -> None:
         while True:
@@ -200,8 +208,8 @@ class SQLiteEventStreamer(EventStreamer):
             try:
                 while await self._database.write(self._trim_page) == TRIM:
                     await asyncio.sleep(1.0)
-            except Unavailable:
-                continue
+            except Exception as error:  # noqa: BLE001 - reported; else the file would grow for ever
+                _log.warning("old events are kept for now: %r", error)
 
     def _trim_page(self, connection: sqlite3.Connection) -> int:
         (now,) = connection.execute("select cast(unixepoch('subsec') * 1000000 as integer)").fetchone()
@@ -236,8 +244,9 @@ class _Receiver(EventReceiver):
     async def receive(self, limit: int) -> Sequence[Event]:
         """What is beyond the positions."""
         while True:
-            if self._behind and (caught := await self._catch_up(limit)):
-                return caught
+            while self._behind:
+                if caught := await self._catch_up(limit):
+                    return caught
             seen = self._arrived.count
             if taken := self._take(limit):
                 return taken
@@ -256,13 +265,13 @@ class _Receiver(EventReceiver):
         self._pushed.clear()
         positions = dict(self._positions)
         rows = await self._database.read(lambda c: _beyond(c, self._topic, positions, limit))
-        if len(rows) < limit:
+        if len(rows) < limit and len(self._pushed) <= AHEAD:
             # Everything committed before this read is in hand; what came since is pushed, or will be.
             self._behind = False
-        events = [_event(data, partition, position) for position, partition, data in rows]
-        for event in events:
-            self._positions[event.partition] = event.position
-        return events
+        for position, partition, _ in rows:
+            self._positions[partition] = position
+        events = (_event(data, partition, position) for position, partition, data in rows)
+        return [event for event in events if event is not None]
 
     async def ack(self, events: Sequence[Event]) -> None:
         """Move the cursors, forward only, soon."""
@@ -273,8 +282,13 @@ class _Receiver(EventReceiver):
             self._stream.ack(self._topic, self._name, positions)
 
 
-def _event(data: bytes, partition: int, position: int) -> Event:
-    return replace(_decode(data), partition=partition, position=position)
+def _event(data: bytes, partition: int, position: int) -> Event | None:
+    """The event of a row; None, reported, for one that does not decode: the sweeper finds the run that it was about."""
+    try:
+        return replace(_decode(data), partition=partition, position=position)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _log.error("event %d does not decode and is passed over: %s", position, error)
+        return None
 
 
 def _end(connection: sqlite3.Connection) -> int:
