@@ -14,7 +14,6 @@ from typing import TypeAlias
 from ._event import Event
 from ._record import Record
 from ._shard import WHOLE
-from .errors import WorkflowError
 from .protocols import EventStreamer
 
 LINGER = 10.0
@@ -106,12 +105,15 @@ class Waiting:
     async def close(self) -> None:
         """Close tails that linger."""
         tails, self._tails = list(self._tails.values()), {}
+        tasks = []
         for tail in tails:
             if tail.closing is not None:
                 tail.closing.cancel()
-            if tail.task is not None:
+            # One of a loop that has ended went with it.
+            if tail.task is not None and tail.task.get_loop() is asyncio.get_running_loop():
                 tail.task.cancel()
-        if tasks := [tail.task for tail in tails if tail.task is not None]:
+                tasks.append(tail.task)
+        if tasks:
             await asyncio.wait(tasks)
 
     @asynccontextmanager
@@ -149,9 +151,12 @@ class Waiting:
                     while True:
                         for event in await receiver.receive(1000):
                             self.notify(event)
-            except WorkflowError as error:
+            except Exception as error:  # noqa: BLE001 - reported; those who wait for this tail must not wait for ever
                 # Waiters still see local commits, and look at the store now and then.
                 tail.ready.set()
+                if not tail.users:
+                    # It only lingers: perhaps the backend has been closed.
+                    return
                 self._logger.warning("the tail of %s failed and is opened again: %s", topic, error)
                 await asyncio.sleep(REOPEN)
 

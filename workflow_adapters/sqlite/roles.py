@@ -175,7 +175,8 @@ class SQLiteRoleScheduler(RoleScheduler):
             )
             for want in wants.values()
         ]
-        beat = await self._database.write(lambda c: self._leases.beat(c, asked))
+        # Lazily: after a power failure no process of the machine holds anything.
+        beat = await self._database.write(lambda c: self._leases.beat(c, asked), lazy=True)
         self._trust_until(began + self._lease_time * (1 - MARGIN))
         self._lose(beat.lost + beat.give_up)
         for role, token, unclean in beat.granted:

@@ -11,6 +11,7 @@ import socket
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from ..memory.signal import Signal
@@ -23,6 +24,8 @@ SAFETY_NET = 1.0
 """Seconds between looks for what was not signalled: a datagram may be lost."""
 WITHOUT_DATAGRAMS = 0.05
 """Seconds between looks where there are no datagrams."""
+BINDINGS = 5
+"""Tries to join a directory that is being removed."""
 SETTLED = 0.1
 """Seconds after which a directory's time of change tells apart what came before from what came after."""
 
@@ -46,11 +49,9 @@ class Signals:
         if not hasattr(socket, "AF_UNIX"):
             return
         receiving = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            receiving.setblocking(False)
-            own = _directory(self._path) / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-            receiving.bind(str(own))
-        except OSError:
+        receiving.setblocking(False)
+        own = _bind(receiving, self._path)
+        if own is None:
             # Without datagrams looking often has to do.
             receiving.close()
             return
@@ -70,6 +71,8 @@ class Signals:
             self._socket.close()
         if self._own is not None:
             self._own.unlink(missing_ok=True)
+            with suppress(OSError):  # others are still in it
+                self._own.parent.rmdir()
         self._socket = self._own = self._loop = None
 
     def signal(self, kind: str, key: str = "") -> Signal:
@@ -86,9 +89,9 @@ class Signals:
         self._pending.add(kind)
 
     def wake_all(self, *kinds: str) -> None:
-        """Wake all who wait here for these kinds; without kinds, for anything."""
+        """Wake all who wait here for these kinds."""
         for (kind, _), signal in self._local.items():
-            if not kinds or kind in kinds:
+            if kind in kinds:
                 signal.set()
 
     async def wait(self, kind: str, key: str, seen: int) -> int:
@@ -134,6 +137,21 @@ class Signals:
         except OSError:
             return []
         return self._peers
+
+
+def _bind(receiving: socket.socket, path: Path) -> Path | None:
+    """Where the socket is bound; None where that is not possible."""
+    for _ in range(BINDINGS):
+        try:
+            own = _directory(path) / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+            receiving.bind(str(own))
+        except FileNotFoundError:
+            # Whoever left last removed the directory at this very moment.
+            continue
+        except OSError:
+            return None
+        return own
+    return None
 
 
 def _directory(path: Path) -> Path:
