@@ -70,11 +70,14 @@ class Lifecycle:
                 background.cancel_scope.cancel()
         finally:
             self._group = None
-            with anyio.CancelScope(shield=True):
-                with anyio.move_on_after(FLUSH.total_seconds()):
-                    await engine.commits.flush()
-                await engine.waiting.close()
-            self._stopped.set()
+            try:
+                with anyio.CancelScope(shield=True):
+                    with anyio.move_on_after(FLUSH.total_seconds()):
+                        await engine.commits.flush()
+                    await engine.waiting.close()
+            finally:
+                # Whoever waits for the end must not wait for ever, also when this was cancelled a second time.
+                self._stopped.set()
 
     async def stop(self, drain: timedelta) -> None:
         """Stop every process and wait until all have shut down; a no-op if it is not running."""
