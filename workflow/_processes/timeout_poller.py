@@ -25,10 +25,11 @@ from ..errors import InvalidRunState, WorkflowError
 from .supervisor import Process
 from .tenure import Tenure
 
-CLAIM = timedelta(minutes=1)
-"""How long a claimed timer is out of others' reach."""
+CLAIM = timedelta(seconds=10)
+"""How long a claimed timer is out of others' reach: so late fires one whose process was killed with it in hand."""
+POSTPONEMENT = timedelta(minutes=1)
 LONGEST_POSTPONEMENT = timedelta(minutes=5)
-"""How long a paused run's timer sleeps at most; resuming wakes it anyway."""
+"""How long a paused run's timer sleeps at first, and at most; resuming wakes it anyway."""
 AGAIN = timedelta(seconds=1)
 """When a timer is tried again whose run kept moving."""
 RETRY = 1.0
@@ -44,7 +45,7 @@ class TimeoutPoller:
         self._engine = engine
         self._wake = Wake(engine.clock)
         self._held: dict[int, str] = {}
-        self._tasks: dict[asyncio.Task[None], int] = {}
+        self._tasks: dict[asyncio.Task[None], TimeoutRecord] = {}
         self._slots = engine.settings.options().max_in_flight or 1
         self._logger: logging.Logger = engine.logger
         self._polls = {
@@ -63,7 +64,7 @@ class TimeoutPoller:
                 await tenure.leaving.wait()
             finally:
                 del self._held[status]
-            await tenure.drain([task for task, of in self._tasks.items() if of == status])
+            await tenure.drain([task for task, timeout in self._tasks.items() if timeout.status == status])
 
         return Process(name=name, role=_names.joined(self._engine.name, status, "timeout-consumer"), body=body)
 
@@ -110,9 +111,13 @@ class TimeoutPoller:
 
     async def _fire_all(self, timeouts: tuple[TimeoutRecord, ...]) -> None:
         records = await self._engine.records.lookup([timeout.run_id for timeout in timeouts])
+        # A claim that ran out while its handler still runs here was renewed by claiming it again.
+        in_hand = {timeout.id for timeout in self._tasks.values()}
         for timeout in timeouts:
+            if timeout.id in in_hand:
+                continue
             task = asyncio.get_running_loop().create_task(self._fire(timeout, records.get(timeout.run_id)))
-            self._tasks[task] = timeout.status
+            self._tasks[task] = timeout
             task.add_done_callback(self._fired)
 
     def _fired(self, task: "asyncio.Task[None]") -> None:
@@ -213,7 +218,7 @@ class TimeoutPoller:
 
     def _later(self, timeout: TimeoutRecord) -> datetime:
         doublings: int = min(timeout.claims, 10)
-        return self._engine.now() + min(CLAIM * (1 << doublings), LONGEST_POSTPONEMENT)
+        return self._engine.now() + min(POSTPONEMENT * (1 << doublings), LONGEST_POSTPONEMENT)
 
 
 def _polling(engine: Engine[Any, Any], timeout: Timeout) -> timedelta:
