@@ -14,6 +14,9 @@ from examples.slow_order import Order, Status, builder
 from workflow import RecordNotFound, Workflow, WorkflowInProgress
 from workflow_adapters.sqlite import SQLiteBackend
 
+DRAIN = timedelta(seconds=5)
+"""How long handlers in flight may take when the service is stopped."""
+
 WF = web.AppKey("wf", Workflow[Order, Status])
 
 routes = web.RouteTableDef()
@@ -24,7 +27,10 @@ async def run_workflow(app: web.Application) -> AsyncIterator[None]:
     async with SQLiteBackend(path, lease_time=timedelta(seconds=2)) as backend, builder.build(backend).running() as wf:
         app[WF] = wf
         yield
-    # Leaving the contexts let handlers finish and released the roles. aiohttp handles the signals.
+        # aiohttp handles the signals and then comes here. Whoever sent SIGTERM will send SIGKILL after a while (docker
+        # after 10 s, Kubernetes after 30 s), so handlers get less than that; the others are cancelled and start again
+        # elsewhere.
+        await wf.stop(drain=DRAIN)
 
 
 @routes.post("/orders/{order_id}")

@@ -14,6 +14,9 @@ from examples.slow_order import Order, Status, builder
 from workflow import RecordNotFound, Workflow, WorkflowInProgress
 from workflow_adapters.sqlite import SQLiteBackend
 
+DRAIN = timedelta(seconds=5)
+"""How long handlers in flight may take when the service is stopped."""
+
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -21,7 +24,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with SQLiteBackend(path, lease_time=timedelta(seconds=2)) as backend, builder.build(backend).running() as wf:
         app.state.wf = wf
         yield
-    # Leaving the contexts let handlers finish and released the roles. uvicorn handles the signals.
+        # uvicorn handles the signals and then comes here. Whoever sent SIGTERM will send SIGKILL after a while (docker
+        # after 10 s, Kubernetes after 30 s), so handlers get less than that; the others are cancelled and start again
+        # elsewhere.
+        await wf.stop(drain=DRAIN)
 
 
 app = FastAPI(lifespan=lifespan)

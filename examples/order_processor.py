@@ -1,16 +1,19 @@
 """Orders: branching, payment retries, cancellation, a timeout and hooks.
 
 A new order is validated, paid and packed. A declined card is tried up to three times, then the order is paid by
-invoice. What is out of stock is refunded. An order that waits for stock too long is cancelled.
+invoice; a payment service that does not answer is asked again after a back-off. What is out of stock is refunded, and
+so is an order that waits for stock too long. What the warehouse has lost is cancelled.
 """
 
 import asyncio
 import logging
-from datetime import timedelta
+import zlib
+from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from workflow import Backoff, Builder, Decision, Options, Run
 from workflow_adapters.memory import MemoryBackend
@@ -32,18 +35,32 @@ class Status(IntEnum):
     REJECTED = 8
 
 
-class Order(msgspec.Struct):
-    """One order, as it travels.
+class Item(msgspec.Struct):
+    """One line of an order; `price` is of one piece, in whole currency units."""
 
-    `amount` is in whole currency units; `stock` is "in", "out" or "later".
+    sku: Annotated[str, Meta(min_length=1)]
+    quantity: Annotated[int, Meta(ge=1, le=1000)]
+    price: Annotated[int, Meta(ge=1)]
+
+
+class Order(msgspec.Struct):
+    """One order, as it comes in and as it travels.
+
+    `stock` stands in for a warehouse: what it will answer when the order is packed.
     """
 
-    order_id: str = ""
-    amount: int = 0
-    method: str = "card"
-    stock: str = "in"
+    order_id: Annotated[str, Meta(min_length=1)]
+    amount: Annotated[int, Meta(ge=1)]
+    method: Literal["card", "invoice"] = "card"
+    stock: Literal["in", "out", "later", "lost"] = "in"
+    customer: str = ""
+    items: list[Item] = []
     payment_tries: int = 0
     notes: list[str] = []
+
+
+class PaymentUnavailable(Exception):
+    """The payment service did not answer."""
 
 
 builder = Builder("orders", Order, Status)
@@ -52,16 +69,23 @@ builder = Builder("orders", Order, Status)
 @builder.step(Status.PLACED)
 async def validate(run: Run[Order, Status]) -> Literal[Status.VALIDATED, Status.REJECTED]:
     order = run.object
-    if order.amount <= 0 or order.method not in ("card", "invoice"):
-        order.notes.append(f"rejected: amount {order.amount}, method {order.method!r}")
+    total = sum(item.quantity * item.price for item in order.items)
+    if order.items and total != order.amount:
+        order.notes.append(f"rejected: the items cost {total}, the order says {order.amount}")
         return Status.REJECTED
     return Status.VALIDATED
 
 
-@builder.step(Status.VALIDATED, options=Options(err_back_off=Backoff(first=timedelta(milliseconds=50))))
+@builder.step(
+    Status.VALIDATED,
+    options=Options(err_back_off=Backoff(first=timedelta(milliseconds=50)), pause_after_err_count=5),
+)
 async def pay(run: Run[Order, Status]) -> Literal[Status.PAID] | Decision:
     order = run.object
     order.payment_tries += 1
+    if run.attempt == 1 and order.payment_tries == 1 and unlucky(run.foreign_id):
+        # An exception is a failed attempt: it is tried again after the back-off, and the object is as it was.
+        raise PaymentUnavailable(f"no answer for {run.idempotency_key}")
     if order.method == "card" and order.amount > CARD_LIMIT:
         if order.payment_tries < MAX_PAYMENT_TRIES:
             return run.save_and_repeat()
@@ -69,6 +93,11 @@ async def pay(run: Run[Order, Status]) -> Literal[Status.PAID] | Decision:
         order.notes.append("card declined, paid by invoice")
     # A real payment service would be handed run.idempotency_key, so that a repeated call charges once.
     return Status.PAID
+
+
+def unlucky(order_id: str) -> bool:
+    """About one order in ten meets a payment service that does not answer at first."""
+    return zlib.crc32(order_id.encode()) % 10 == 0
 
 
 @builder.step(Status.PAID)
@@ -82,8 +111,8 @@ async def pack(
             return Status.OUT_OF_STOCK
         case "later":
             return Status.BACKORDERED
-        case unknown:
-            return run.cancel(f"unknown stock {unknown!r}")
+        case "lost":
+            return run.cancel("lost in the warehouse")
 
 
 @builder.step(Status.OUT_OF_STOCK)
@@ -98,9 +127,14 @@ async def restocked(run: Run[Order, Status], quantity: int) -> Literal[Status.FU
 
 
 @builder.timeout(Status.BACKORDERED, timedelta(milliseconds=500))
-async def waited_too_long(run: Run[Order, Status], now: object) -> Literal[Status.OUT_OF_STOCK]:
+async def waited_too_long(run: Run[Order, Status], now: datetime) -> Literal[Status.OUT_OF_STOCK]:
     run.object.notes.append("not restocked in time")
     return Status.OUT_OF_STOCK
+
+
+@builder.on_pause
+async def ask_for_help(run: Run[Order, Status]) -> None:
+    logger.warning("order %s paused: %s", run.foreign_id, run.meta.run_state_reason)
 
 
 @builder.on_cancel
@@ -114,7 +148,7 @@ async def tell_customer(run: Run[Order, Status]) -> None:
 
 
 async def main() -> dict[str, str]:
-    """Three orders: one plain, one whose card is declined, one out of stock."""
+    """Three orders: one plain, one whose card is declined three times, one out of stock."""
     orders = [
         Order(order_id="order-1", amount=100),
         Order(order_id="order-2", amount=1500),

@@ -12,7 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from examples.slow_order import Status, builder
+from workflow import RunState
+from workflow.verify import verify
+from workflow_adapters.sqlite import SQLiteBackend
+
 PATIENCE = 30.0
+BOUND = 20.0
+"""Seconds a server may take to stop; its drain time is 5."""
 
 SERVERS = {
     "fastapi": lambda port: [
@@ -81,16 +88,42 @@ async def test_a_run_triggered_over_http_completes(kind: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-async def test_sigterm_in_the_middle_of_work_lets_the_handler_finish(kind: str, tmp_path: Path) -> None:
-    database = tmp_path / "orders.db"
-    async with served(kind, database) as (client, process):
-        assert (await client.post("/orders/order-1?seconds=1.5")).status_code == 202
+async def test_a_second_order_of_the_same_number_and_an_unknown_one_are_refused(kind: str, tmp_path: Path) -> None:
+    async with served(kind, tmp_path / "orders.db") as (client, _):
+        assert (await client.post("/orders/order-1?seconds=30")).status_code == 202
         assert (await client.post("/orders/order-1")).status_code == 409
+        assert (await client.get("/orders/order-2")).status_code == 404
 
+
+@pytest.mark.parametrize("kind", SERVERS)
+async def test_sigterm_in_the_middle_of_work_stops_within_a_bound_and_loses_nothing(kind: str, tmp_path: Path) -> None:
+    database = tmp_path / "orders.db"
+    quick, slow = [f"quick-{number}" for number in range(10)], "slow"
+    async with served(kind, database) as (client, process):
+        placed = [await client.post(f"/orders/{order}?seconds=1.5") for order in quick]
+        placed.append(await client.post(f"/orders/{slow}?seconds=600"))
+        acknowledged = {answer.json()["run_id"]: 1 for answer in placed}
         process.send_signal(signal.SIGTERM)
         # uvicorn raises the signal again once it has shut down; either is a clean end.
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(BOUND):
             assert await process.wait() in (0, -signal.SIGTERM)
+    async with SQLiteBackend(database) as backend:
+        wf = builder.build(backend)
+        for order in quick:
+            # Its handler had not ended when the signal came, and was let finish: nobody else has worked on it yet.
+            run = await wf.latest(order)
+            assert (run.status, run.object.tries) == (Status.SHIPPED, 1)
+        run = await wf.latest(slow)
+        assert (run.status, run.run_state, run.attempt) == (Status.PLACED, RunState.INITIATED, 1)
+        assert (await verify(backend.record_store, wf, acknowledged=acknowledged)).ok
+        # What was cancelled goes on with whoever runs next; its 600 seconds begin anew, so it is only seen to start.
+        await wf.cancel(run.run_id, "enough for a test")
     async with served(kind, database) as (client, _):
-        shown = (await client.get("/orders/order-1")).json()
-        assert (shown["status"], shown["tries"]) == ("SHIPPED", 1)
+        shown = (await client.get(f"/orders/{slow}")).json()
+        assert (shown["status"], shown["run_state"]) == ("PLACED", "Cancelled")
+        assert (await client.post(f"/orders/{slow}")).status_code == 202
+
+        async def shipped() -> bool:
+            return await status(client, slow) == "SHIPPED"
+
+        await until(shipped, "the order is placed again and shipped")
