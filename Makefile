@@ -3,6 +3,8 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 2000
+INSTALL = $(BIN)/python -m pip install --quiet
+NO_INSTALL = echo "pip could not install what is needed, see above: is a package index within reach?" >&2; exit 1
 
 .PHONY: demo test check pytest conformance simulate bench services services-down clean
 
@@ -40,16 +42,21 @@ services-down:
 	@scripts/services.sh down
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not there)." >&2; \
+	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up .venv, once …"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "'$(PYTHON) -m venv' failed, see above; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(INSTALL) --upgrade "pip>=25.1" || { $(NO_INSTALL); }
 
 .venv/ready-run: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet -e ".[pydantic]"
+	@$(INSTALL) -e ".[pydantic]" || { $(NO_INSTALL); }
 	@touch $@
 
 .venv/ready-test: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet -e . --group test --group lint
+	@$(INSTALL) --upgrade "pip>=25.1" || { $(NO_INSTALL); }
+	@$(INSTALL) -e . --group test --group lint || { $(NO_INSTALL); }
 	@touch $@ .venv/ready-run
 
 clean:
