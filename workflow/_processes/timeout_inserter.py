@@ -19,6 +19,7 @@ from .._run import Run
 from .._runstate import RUNNABLE
 from .._shard import WHOLE
 from .._transitions import AUTO_PAUSE_REASON
+from ..errors import InvalidObject
 from .consumer import Consumer
 from .reader import StreamReader
 from .supervisor import Process
@@ -92,7 +93,13 @@ class InserterWork:
                 return True
             record = present
         try:
-            timeouts = await self._timers(record)
+            run = engine.handling(record)
+        except InvalidObject as error:
+            move = auto_pause(engine, record, str(error), error_text(error), engine.entropy.attempt_id())
+            await engine.commits.apply(move)
+            return True
+        try:
+            timeouts = await self._timers(record, run)
         except Exception as error:  # noqa: BLE001 - whatever a timer function raises is a failed attempt
             return await self._fail(record, error, attempt)
         if timeouts:
@@ -100,8 +107,7 @@ class InserterWork:
         await self._mark(record)
         return True
 
-    async def _timers(self, record: Record) -> list[TimeoutRecord]:
-        run = self._engine.handling(record)
+    async def _timers(self, record: Record, run: Run[Any, Any]) -> list[TimeoutRecord]:
         timers = []
         for timeout in self._timeouts:
             expire_at = await self._expiry(timeout, run, record.entered_at)

@@ -21,7 +21,7 @@ from .._results import auto_pause, error_text, interpret
 from .._runstate import RunState
 from .._transitions import AUTO_PAUSE_REASON, clip
 from .._wake import Wake
-from ..errors import InvalidRunState, WorkflowError
+from ..errors import InvalidObject, InvalidRunState, WorkflowError
 from .supervisor import Process
 from .tenure import Tenure
 
@@ -165,9 +165,13 @@ class TimeoutPoller:
         """Run the timer's function once; the present record if the run was moved meanwhile."""
         engine = self._engine
         options = engine.settings.options(declared.options)
-        began = asyncio.get_running_loop().time()
         try:
             run = engine.handling(record)
+        except InvalidObject as error:
+            await self._unreadable(timeout, record, error, process)
+            return None
+        began = asyncio.get_running_loop().time()
+        try:
             run.attempt, run.last_error = timeout.attempt, timeout.last_error
             with engine.span("timeout", record):
                 result = await engine.invoker.call(declared.handler, run, engine.now(), timeout=options.timeout)
@@ -188,6 +192,21 @@ class TimeoutPoller:
         await (engine.timeouts.cancel if left else engine.timeouts.complete)([timeout.id])
         return None
 
+    async def _unreadable(self, timeout: TimeoutRecord, record: Record, error: InvalidObject, process: str) -> None:
+        """The run is paused; its timer waits for the day on which somebody resumes it."""
+        engine = self._engine
+        engine.metrics.error(engine.name, process)
+        await self._pause(record, str(error), error, process)
+        await engine.timeouts.postpone([replace(timeout, due_at=self._later(timeout))])
+
+    async def _pause(self, record: Record, reason: str, error: Exception, process: str) -> None:
+        engine = self._engine
+        try:
+            move = auto_pause(engine, record, reason, error_text(error), engine.entropy.attempt_id())
+            await engine.commits.apply(move)
+        except InvalidRunState:
+            engine.debug("not paused: the run was stopped meanwhile", record, process)
+
     async def _fail(
         self, timeout: TimeoutRecord, declared: Timeout, record: Record, error: Exception, process: str
     ) -> None:
@@ -199,11 +218,7 @@ class TimeoutPoller:
         self._logger.warning("timeout failed (attempt %d): %s", timeout.attempt, error, exc_info=error, extra=extra)
         threshold = options.pause_after_err_count or 0
         if threshold and timeout.attempt >= threshold:
-            try:
-                move = auto_pause(engine, record, AUTO_PAUSE_REASON, error_text(error), engine.entropy.attempt_id())
-                await engine.commits.apply(move)
-            except InvalidRunState:
-                engine.debug("not paused: the run was stopped meanwhile", record, process)
+            await self._pause(record, AUTO_PAUSE_REASON, error, process)
         delay = options.back_off().delay(timeout.attempt, engine.entropy.draw)
         await engine.timeouts.postpone(
             [
