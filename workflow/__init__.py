@@ -18,6 +18,7 @@ from ._run import Run
 from ._runstate import RunState
 from ._workflow import Workflow
 from .errors import (
+    BackendNotOpen,
     BuildError,
     Conflict,
     EventsRefused,
@@ -43,6 +44,7 @@ from .protocols import Backend, Codec
 
 __all__ = [
     "Backend",
+    "BackendNotOpen",
     "Backoff",
     "BuildError",
     "Builder",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ._codec import describe
 from ._engine import Engine
 from ._handlers import Callback
 from ._record import Record
@@ -36,7 +37,7 @@ def _decode(engine: Engine[Any, Any], callback: Callback, status: Any, payload: 
     try:
         return callback.decode(bytes(payload))
     except Exception as error:
-        raise InvalidPayload(engine.name, status, str(error)) from error
+        raise InvalidPayload(engine.name, status, describe(error)) from error
 
 
 async def _waiting(engine: Engine[Any, Any], foreign_id: str, run_id: str | None) -> Record:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from ._change import Change, Move, Outcome, Verdict
-from .errors import OutcomeUnknown, Unavailable
+from .errors import BackendNotOpen, OutcomeUnknown, Unavailable
 from .protocols import RecordStore
 
 BATCH = 500
@@ -75,6 +75,7 @@ class Commits:
         Without `patience` that takes as long as the store needs. With it, it gives up then:
 
         Raises:
+            BackendNotOpen: the backend is not entered; nothing was written.
             Unavailable: the store could not be reached in time; nothing was written, nothing will be.
             OutcomeUnknown: it was sent, and whether it was written could not be found out in time.
             Exception: the change itself cannot be stored.
@@ -176,6 +177,10 @@ class Commits:
                 for pending in batch:
                     pending.sent = True
                 return await self._store.store([pending.change for pending in batch])
+            except BackendNotOpen as error:
+                for pending in batch:
+                    pending.fail(error)
+                return None
             except Unavailable as error:
                 # Nothing was written: as far as the waiters are concerned, nothing was sent.
                 for pending in batch:

@@ -53,6 +53,7 @@ _ITEM = re.compile(r"(?P<low>\*|\?|[0-9]{1,2}|[a-z]{3})(?:-(?P<high>[0-9]{1,2}|[
 _LONGEST_MONTH = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 
 _DURATION = re.compile(r"(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")
+_LONGEST = timedelta(days=36_525)
 _DURATION_PART = re.compile(r"([0-9.]+)([a-zµμ]+)")
 _MICROSECONDS = {
     "ns": Decimal("0.001"),
@@ -131,7 +132,11 @@ class Schedule:
         Raises:
             ScheduleError: the spec cannot be read or has no slot ever, or the zone is unknown.
         """
+        if not isinstance(spec, str):
+            raise ScheduleError(repr(spec), "must be text")
         spec = spec.strip()
+        if not isinstance(timezone, str):
+            raise ScheduleError(spec, f"the time zone must be the name of one, not {timezone!r}")
         zone = _zone(spec, timezone)
         words = spec.split()
         if words[:1] == ["@every"]:
@@ -264,6 +269,8 @@ def _duration(spec: str, words: list[str]) -> timedelta:
         every = timedelta(microseconds=int(microseconds))
     except OverflowError as error:
         raise ScheduleError(spec, "the duration is too long") from error
+    if every > _LONGEST:
+        raise ScheduleError(spec, "the duration is too long")
     if every <= timedelta(0):
         raise ScheduleError(spec, "the duration must be at least one microsecond")
     return every

@@ -46,10 +46,20 @@ class Definition(Generic[ObjectT, StatusT]):
         Raises:
             StatusNotConfigured: it is not a member of this workflow's enum, or not in its graph.
         """
+        number = self.member(status)
+        if number not in self.nodes:
+            raise StatusNotConfigured(self.name, status)
+        return number
+
+    def member(self, status: Any) -> int:
+        """The number of a status given by a caller; it need not be in the graph.
+
+        Raises:
+            StatusNotConfigured: it is not a member of this workflow's enum.
+        """
+        # IntEnums of equal value are equal, so only the type tells.
         if type(status) is not self.status_type:
             raise StatusNotConfigured(self.name, status, f"not a member of {self.status_type.__name__}")
-        if int(status) not in self.nodes:
-            raise StatusNotConfigured(self.name, status)
         return int(status)
 
 

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from . import _names
 from ._change import Move
 from ._clock import SystemClock
-from ._codec import JSONCodec
+from ._codec import describe
 from ._commits import Commits
 from ._definition import Definition
 from ._entropy import Entropy
@@ -25,7 +25,7 @@ from ._runstate import RunState
 from ._tracing import Tracing
 from ._transitions import Transitions
 from ._waiting import Waiting
-from .errors import BuildError, InvalidObject
+from .errors import InvalidObject
 from .options import DEFAULTS, Options, OutboxOptions
 from .protocols import Backend, Clock, Codec, TimeoutStore
 
@@ -59,7 +59,7 @@ class Engine(Generic[ObjectT, StatusT]):
         *,
         custom_delete: Handler | None,
         clock: Clock | None,
-        codec: Codec[ObjectT] | None,
+        codec: Codec[ObjectT],
         logger: logging.Logger | None,
         registry: CollectorRegistry | None,
         tracer_provider: Any,
@@ -74,7 +74,7 @@ class Engine(Generic[ObjectT, StatusT]):
         self.logger = logger or logging.getLogger("workflow")
         self.metrics = Metrics(registry)
         self.tracing = Tracing(tracer_provider)
-        self.codec = codec if codec is not None else _json_codec(definition)
+        self.codec = codec
         self.invoker = Invoker(self.logger)
         self.lane = Lane()
         self.waiting = Waiting(self.stream, self.logger)
@@ -107,7 +107,7 @@ class Engine(Generic[ObjectT, StatusT]):
         try:
             return self.codec.encode(value)
         except Exception as error:
-            raise InvalidObject(self.name, run_id, f"cannot be encoded: {error}") from error
+            raise InvalidObject(self.name, run_id, f"cannot be encoded: {describe(error)}") from error
 
     def decode(self, data: bytes, run_id: str | None) -> ObjectT:
         """The object of stored bytes, a new one each time.
@@ -118,7 +118,7 @@ class Engine(Generic[ObjectT, StatusT]):
         try:
             return self.codec.decode(data)
         except Exception as error:
-            raise InvalidObject(self.name, run_id, f"cannot be decoded: {error}") from error
+            raise InvalidObject(self.name, run_id, f"cannot be decoded: {describe(error)}") from error
 
     def reading(self, record: Record) -> Run[ObjectT, StatusT]:
         """A record as its user sees it; the object is decoded when it is asked for."""
@@ -177,13 +177,6 @@ class Engine(Generic[ObjectT, StatusT]):
         self.metrics.run_state_change(self.name, str(previous), str(record.run_state))
         self.waiting.notify(record)
         self.lane.offer(move)
-
-
-def _json_codec(definition: Definition[ObjectT, StatusT]) -> JSONCodec[ObjectT]:
-    try:
-        return JSONCodec(definition.object_type)
-    except TypeError as error:
-        raise BuildError(definition.name, [f"object type {definition.object_type!r}: {error}"]) from error
 
 
 def _lags(definition: Definition[Any, Any], settings: Settings) -> dict[int, timedelta]:

@@ -1,6 +1,7 @@
 """Running a workflow: which processes it has, and how they start and stop together."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +33,7 @@ class Lifecycle:
         self._engine, self._api = engine, api
         self._supervisor: Supervisor | None = None
         self._group: Any = None
+        self._schedules: dict[str, str] = {}
         self._stopped = asyncio.Event()
         self.launched = asyncio.Event()
 
@@ -45,7 +47,11 @@ class Lifecycle:
         return {} if self._supervisor is None else dict(self._supervisor.states)
 
     async def run(self, scheduled: "list[tuple[Scheduled, Trigger]]") -> None:
-        """Run every process until `stop` or cancellation. A second call waits for the first to end."""
+        """Run every process until `stop` or cancellation. A second call waits for the first to end.
+
+        Raises:
+            BackendNotOpen: the backend is not entered, or was left meanwhile.
+        """
         if self._supervisor is not None and not self._stopped.is_set():
             await self._stopped.wait()
             return
@@ -53,6 +59,7 @@ class Lifecycle:
         supervisor = self._supervisor = Supervisor(engine.name, engine.roles, engine.metrics, engine.logger)
         # Made anew, because an event belongs to the loop it was first waited for in.
         self._stopped, self.launched = asyncio.Event(), asyncio.Event()
+        self._schedules.clear()
         poller = TimeoutPoller(engine) if engine.definition.timeouts else None
         try:
             async with anyio.create_task_group() as background:
@@ -63,7 +70,7 @@ class Lifecycle:
                     for process in self._processes(poller):
                         self._launch(process)
                     for one, trigger in scheduled:
-                        self._launch(schedule_process(engine, one, trigger))
+                        self._own(one, trigger)
                     # A task of its own keeps the group open while processes come and go.
                     group.start_soon(supervisor.stopping.wait)
                     self.launched.set()
@@ -78,6 +85,8 @@ class Lifecycle:
             finally:
                 # Whoever waits for the end must not wait for ever, also when this was cancelled a second time.
                 self._stopped.set()
+        if supervisor.failed is not None:
+            raise supervisor.failed
 
     async def stop(self, drain: timedelta) -> None:
         """Stop every process and wait until all have shut down; a no-op if it is not running."""
@@ -91,16 +100,29 @@ class Lifecycle:
 
         Where the workflow is not running, the schedule runs in the caller's task until that is cancelled.
         """
-        process = schedule_process(self._engine, scheduled, trigger)
-        supervisor = self._supervisor
-        if self._group is None or supervisor is None:
-            supervisor = Supervisor(self._engine.name, self._engine.roles, self._engine.metrics, self._engine.logger)
-            supervisor.announce(process)
-            await supervisor.keep_going(process)
+        if self._group is not None and self._supervisor is not None:
+            supervisor = self._supervisor
+            await supervisor.finished(self._own(scheduled, trigger))
             return
-        if not supervisor.knows(process.name):
-            self._launch(process)
-        await supervisor.finished(process.name)
+        process = schedule_process(self._engine, scheduled, trigger)
+        supervisor = Supervisor(self._engine.name, self._engine.roles, self._engine.metrics, self._engine.logger)
+        supervisor.announce(process)
+        await supervisor.keep_going(process)
+        if supervisor.failed is not None:
+            raise supervisor.failed
+
+    def _own(self, scheduled: Scheduled, trigger: Trigger) -> str:
+        """Have a process for the schedule, once; its name."""
+        process = schedule_process(self._engine, scheduled, trigger)
+        known = self._schedules.get(process.role)
+        if known is not None:
+            return known
+        if process.name in self.states():
+            # Another schedule whose name reads alike: "A b" and "a_b", or the same times in another zone.
+            process = replace(process, name=f"{process.name}-{scheduled.digest(self._engine.name)}")
+        self._schedules[process.role] = process.name
+        self._launch(process)
+        return process.name
 
     def _launch(self, process: Process) -> None:
         assert self._supervisor is not None

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any, Generic, TypeVar, cast
 
+from . import _arguments
 from ._change import OnCommit
 from ._decision import Decision, Kind
 from ._record import Meta, Record
@@ -159,6 +160,7 @@ class Run(Generic[ObjectT, StatusT]):
             raise RuntimeError(
                 f"run {self.run_id!r} is not in a handler: a decision here would be lost; use Workflow.{verb}()"
             )
+        _arguments.text("reason", reason, most=None, empty=True)
         decision = Decision(kind, reason)
         self._made = decision if self._decide is None else self._decide(decision)
         return self._made

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from ._event import Event
 from ._record import Record
 from ._shard import WHOLE
+from .errors import BackendNotOpen
 from .protocols import EventStreamer
 
 LINGER = 10.0
@@ -151,6 +152,11 @@ class Waiting:
                     while True:
                         for event in await receiver.receive(1000):
                             self.notify(event)
+            except BackendNotOpen:
+                # Whoever waits looks at the store, and learns it there.
+                tail.ready.set()
+                self._missed()
+                return
             except Exception as error:  # noqa: BLE001 - reported; those who wait for this tail must not wait for ever
                 # Waiters still see local commits, and look at the store now and then.
                 tail.ready.set()

@@ -8,22 +8,24 @@ from typing import Any, Generic
 
 import anyio
 
+from . import _arguments
 from ._callback import call_back
 from ._change import Move, Verdict
 from ._codec import zero_value
-from ._cron import Schedule
 from ._engine import Engine
-from ._handlers import Handler
+from ._handlers import Handler, ScheduleDeclaration
 from ._lifecycle import Lifecycle
 from ._origin import trace_origin
 from ._processes.schedule import Scheduled, Trigger
 from ._processes.supervisor import DRAIN, ProcessState
 from ._processes.timeout_poller import revive
-from ._record import DEFAULT_LIMIT, Meta, Order, Record, RecordQuery
+from ._reading import query, with_objects
+from ._record import DEFAULT_LIMIT, Meta, Order, Record
 from ._run import ObjectT, Run, StatusT
 from ._runstate import RunState
+from ._shapes import misfit
 from ._wait_for import wait_for
-from .errors import Conflict, InvalidObject, RecordNotFound, ScheduleError, WaitTimeout, WorkflowInProgress
+from .errors import Conflict, InvalidObject, RecordNotFound, WaitTimeout, WorkflowInProgress
 
 PATIENCE = timedelta(seconds=30)
 """How long a verb waits for a store that cannot be reached before it raises `Unavailable` or `OutcomeUnknown`."""
@@ -53,12 +55,11 @@ class Workflow(Generic[ObjectT, StatusT]):
 
         Cancellation stops handlers at once (their attempts do not count) and releases roles. No signal handlers are
         installed. A second call while it runs waits for the first to end; after a stop it may be run again.
+
+        Raises:
+            BackendNotOpen: the backend was not entered, or was left while the workflow ran.
         """
-        declared = [
-            self._scheduled(s.foreign_id, s.spec, s.timezone, s.initial_value, s.filter)
-            for s in self._engine.definition.schedules
-        ]
-        await self._life.run(declared)
+        await self._life.run([self._scheduled(declared) for declared in self._engine.definition.schedules])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Workflow[ObjectT, StatusT]"]:
@@ -84,6 +85,7 @@ class Workflow(Generic[ObjectT, StatusT]):
 
         Harmless when the workflow is not running, and when called again.
         """
+        _arguments.duration("drain", drain)
         await self._life.stop(drain)
 
     def states(self) -> dict[str, ProcessState]:
@@ -122,9 +124,9 @@ class Workflow(Generic[ObjectT, StatusT]):
             Conflict: `run_id` is another run's, of another workflow or foreign ID.
             Unavailable, OutcomeUnknown: the store could not be reached in time.
         """
-        _check_text("foreign_id", foreign_id)
-        if start_at is not None and start_at.tzinfo is None:
-            raise ValueError(f"start_at must have a time zone, not {start_at!r}")
+        _arguments.text("foreign_id", foreign_id)
+        if start_at is not None:
+            _arguments.moment("start_at", start_at)
         engine = self._engine
         status = engine.definition.starting_point
         if starting_point is not None:
@@ -132,7 +134,7 @@ class Workflow(Generic[ObjectT, StatusT]):
         given = run_id is not None
         if run_id is None:
             run_id = engine.entropy.run_id()
-        _check_text("run_id", run_id)
+        _arguments.text("run_id", run_id)
         move = engine.transitions.triggered(
             foreign_id=foreign_id,
             run_id=run_id,
@@ -194,24 +196,20 @@ class Workflow(Generic[ObjectT, StatusT]):
             ScheduleError: the spec or the time zone cannot be used.
             InvalidObject: the initial value cannot be stored.
         """
-        _check_text("foreign_id", foreign_id)
+        _arguments.text("foreign_id", foreign_id)
         self._initial(initial_value, "")
-        scheduled, trigger = self._scheduled(
-            foreign_id, spec, timezone, initial_value, Handler.of(filter) if filter else None
+        if filter is not None and (problem := misfit(filter)) is not None:
+            raise TypeError(f"filter: {problem}")
+        asked = None if filter is None else Handler.of(filter)
+        await self._life.schedule(
+            *self._scheduled(ScheduleDeclaration(foreign_id, spec, timezone, initial_value, asked))
         )
-        await self._life.schedule(scheduled, trigger)
 
-    def _scheduled(
-        self, foreign_id: str, spec: str, timezone: str, initial_value: ObjectT | None, asked: Handler | None
-    ) -> tuple[Scheduled, Trigger]:
-        if not isinstance(spec, str):
-            raise ScheduleError(repr(spec), "must be text")
-        scheduled = Scheduled(foreign_id, spec, timezone, Schedule.parse(spec, timezone), asked)
-
+    def _scheduled(self, declared: ScheduleDeclaration) -> tuple[Scheduled, Trigger]:
         async def trigger(run_id: str) -> str:
-            return await self.trigger(foreign_id, initial_value, run_id=run_id)
+            return await self.trigger(declared.foreign_id, declared.initial_value, run_id=run_id)
 
-        return scheduled, trigger
+        return Scheduled.of(declared), trigger
 
     # -- moving runs -----------------------------------------------------------------------------------------
 
@@ -228,6 +226,7 @@ class Workflow(Generic[ObjectT, StatusT]):
             Conflict: the run was moved again and again meanwhile.
             Exception: whatever the callback raised; nothing is changed then.
         """
+        _arguments.ids(foreign_id, run_id)
         await call_back(self._engine, foreign_id, status, payload, run_id)
 
     async def pause(self, run_id: str, reason: str = "") -> None:
@@ -266,10 +265,12 @@ class Workflow(Generic[ObjectT, StatusT]):
             RecordNotFound, InvalidRunState, Conflict, Unavailable, OutcomeUnknown.
         """
         transitions, engine = self._engine.transitions, self._engine
+        _arguments.text("reason", reason, most=None, empty=True)
         await self._change(run_id, lambda r, aid: transitions.deletion_requested(r, reason, engine.now(), aid))
 
     async def _stop_run(self, run_id: str, wanted: RunState, reason: str) -> None:
         transitions, engine = self._engine.transitions, self._engine
+        _arguments.text("reason", reason, most=None, empty=True)
         await self._change(run_id, lambda r, aid: transitions.stopped(r, wanted, reason, engine.now(), aid))
 
     async def _change(self, run_id: str, build: Callable[[Record, str], Move]) -> Move:
@@ -299,9 +300,11 @@ class Workflow(Generic[ObjectT, StatusT]):
             RecordNotFound: there is no run with this `run_id`.
             StatusNotConfigured: the status is not in the graph.
         """
+        _arguments.ids(foreign_id, run_id)
         number = self._engine.definition.checked(status)
         if timeout is None:
             return await wait_for(self._engine, foreign_id, number, run_id)
+        _arguments.duration("timeout", timeout, least=None)
         limit = asyncio.timeout(timeout.total_seconds())
         try:
             async with limit:
@@ -325,6 +328,7 @@ class Workflow(Generic[ObjectT, StatusT]):
         Raises:
             RecordNotFound: the foreign ID never had a run.
         """
+        _arguments.text("foreign_id", foreign_id)
         record = await self._engine.records.latest(self.name, foreign_id)
         if record is None:
             raise RecordNotFound(workflow_name=self.name, foreign_id=foreign_id)
@@ -342,35 +346,46 @@ class Workflow(Generic[ObjectT, StatusT]):
         offset: int = 0,
         limit: int = DEFAULT_LIMIT,
     ) -> Sequence[Run[ObjectT, StatusT]]:
-        """Runs of this workflow in order of creation; see `RecordQuery` for the conditions."""
-        for name, value, least in (("offset", offset, 0), ("limit", limit, 1)):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value!r}")
-        query = RecordQuery(
-            workflow_name=self.name,
-            foreign_ids=tuple(foreign_ids),
-            statuses=tuple(int(status) for status in statuses),
-            run_states=tuple(run_states),
+        """Runs of this workflow in order of creation.
+
+        Conditions are joined by AND, the values of one condition by OR; one left out or empty restricts nothing.
+
+        Args:
+            created_after, created_before: strictly after, strictly before.
+            order: by creation.
+            offset: how many of the filtered, ordered runs to leave out.
+            limit: at most so many, at least 1.
+
+        Raises:
+            StatusNotConfigured: one of `statuses` is not a member of the workflow's enum.
+        """
+        asked = query(
+            self._engine.definition,
+            foreign_ids=foreign_ids,
+            statuses=statuses,
+            run_states=run_states,
             created_after=created_after,
             created_before=created_before,
             order=order,
             offset=offset,
             limit=limit,
         )
-        return [self._engine.reading(record) for record in await self._engine.records.list(query)]
+        return [self._engine.reading(record) for record in await self._engine.records.list(asked)]
 
     async def history(self, run_id: str) -> Sequence[Run[ObjectT, StatusT]]:
-        """Every version of the run, oldest first. A failed attempt's version has no object of its own.
+        """Every version of the run, oldest first. A failed attempt's version shows the object as it left it.
 
         Raises:
             RecordNotFound: this workflow has no such run.
         """
+        _arguments.text("run_id", run_id)
         versions = await self._engine.records.history(run_id)
         if not versions or versions[0].workflow_name != self.name:
             raise RecordNotFound(run_id=run_id, workflow_name=self.name)
-        return [self._engine.reading(version) for version in versions]
+        return [self._engine.reading(version) for version in with_objects(versions)]
 
     async def _lookup(self, run_id: str) -> Record:
+        _arguments.text("run_id", run_id)
         record = (await self._engine.records.lookup([run_id])).get(run_id)
         if record is None or record.workflow_name != self.name:
             raise RecordNotFound(run_id=run_id, workflow_name=self.name)
@@ -378,8 +393,3 @@ class Workflow(Generic[ObjectT, StatusT]):
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name!r}>"
-
-
-def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name} must be a text that is not empty, not {value!r}")

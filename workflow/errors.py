@@ -186,6 +186,10 @@ class Unavailable(WorkflowError):
     """A store, stream or role scheduler cannot be reached now. Nothing was written; the call may be repeated."""
 
 
+class BackendNotOpen(Unavailable):
+    """The backend was not entered with `async with`, or has been left. Nothing was written; waiting does not help."""
+
+
 class OutcomeUnknown(WorkflowError):
     """The connection was lost while a change was being committed: it may or may not be durable.
 

@@ -4,22 +4,34 @@ All defaults live here. An unset option is None and is taken from the workflow's
 `DEFAULTS`; nothing else in the engine knows a default.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import timedelta
 
-
-def _at_least(name: str, value: object, least: object) -> None:
-    if value is not None and value < least:  # type: ignore[operator]
-        raise ValueError(f"{name} must be at least {least}, not {value!r}")
+from . import _arguments
 
 
 def _durations(settings: object, *names: str) -> None:
     for name in names:
+        _arguments.duration(name, getattr(settings, name))
+
+
+def _counts(settings: object, least: int, *names: str) -> None:
+    for name in names:
+        _arguments.whole(name, getattr(settings, name), least=least)
+
+
+def _given(settings: object, *names: str) -> list[str]:
+    """Those that are set."""
+    return [name for name in names if getattr(settings, name) is not None]
+
+
+def _numbers(settings: object, *names: str) -> None:
+    for name in names:
         value = getattr(settings, name)
-        if value is not None and not isinstance(value, timedelta):
-            raise TypeError(f"{name} must be a timedelta, not {value!r}")
-        _at_least(name, value, timedelta(0))
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise TypeError(f"{name} must be a number, not {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +53,9 @@ class Backoff:
 
     def __post_init__(self) -> None:
         _durations(self, "first", "cap")
-        _at_least("factor", self.factor, 1)
+        _numbers(self, "factor", "jitter")
+        if not 1 <= self.factor < math.inf:
+            raise ValueError(f"factor must be at least 1, not {self.factor!r}")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be between 0 and 1, not {self.jitter!r}")
 
@@ -80,15 +94,14 @@ class Options:
     timeout: timedelta | None = None
 
     def __post_init__(self) -> None:
-        _durations(self, "polling_frequency", "lag_alert", "consume_lag", "timeout")
-        _at_least("parallel_count", self.parallel_count, 1)
-        _at_least("max_in_flight", self.max_in_flight, 1)
-        _at_least("pause_after_err_count", self.pause_after_err_count, 0)
+        _durations(self, *_given(self, "polling_frequency", "lag_alert", "consume_lag", "timeout"))
+        _counts(self, 1, *_given(self, "parallel_count", "max_in_flight"))
+        _counts(self, 0, *_given(self, "pause_after_err_count"))
         for name in ("polling_frequency", "timeout"):
             if getattr(self, name) == timedelta(0):
                 raise ValueError(f"{name} must be longer than 0")
         if not isinstance(self.err_back_off, Backoff):
-            _durations(self, "err_back_off")
+            _durations(self, *_given(self, "err_back_off"))
 
     def over(self, defaults: "Options") -> "Options":
         """These options, with every unset one taken from `defaults`."""
@@ -136,6 +149,6 @@ class OutboxOptions:
 
     def __post_init__(self) -> None:
         _durations(self, "polling_frequency", "err_back_off", "lag_alert")
-        _at_least("limit", self.limit, 1)
+        _counts(self, 1, "limit")
         if not self.polling_frequency:
             raise ValueError("polling_frequency must be longer than 0")

@@ -16,7 +16,7 @@ from typing import Any
 from .. import _names
 from .._cron import Schedule
 from .._engine import Engine
-from .._handlers import Handler
+from .._handlers import Handler, ScheduleDeclaration
 from .._wake import sleep_unless
 from ..errors import WorkflowInProgress
 from .supervisor import Process
@@ -36,6 +36,16 @@ class Scheduled:
     schedule: Schedule
     filter: Handler | None
 
+    @staticmethod
+    def of(declared: ScheduleDeclaration) -> "Scheduled":
+        """A declared schedule, its spec read.
+
+        Raises:
+            ScheduleError: the spec or the time zone cannot be used.
+        """
+        schedule = Schedule.parse(declared.spec, declared.timezone)
+        return Scheduled(declared.foreign_id, declared.spec, declared.timezone, schedule, declared.filter)
+
     @property
     def name(self) -> str:
         """The name of its process."""
@@ -44,8 +54,12 @@ class Scheduled:
     def role(self, workflow_name: str) -> str:
         """Its lock: foreign IDs that read alike ("A b", "a_b") must not share one."""
         role = _names.joined(workflow_name, self.foreign_id, "scheduler", self.spec)
+        return f"{role}-{self.digest(workflow_name)}"
+
+    def digest(self, workflow_name: str) -> str:
+        """Tells schedules apart whose names read alike."""
         exact = f"{workflow_name}\0{self.foreign_id}\0{self.spec}\0{self.timezone}"
-        return f"{role}-{zlib.crc32(exact.encode()):08x}"
+        return f"{zlib.crc32(exact.encode()):08x}"
 
     def run_id(self, workflow_name: str, slot: datetime) -> str:
         """The run ID of one slot: the same in every process."""
@@ -56,12 +70,14 @@ class Scheduled:
 def schedule_process(engine: Engine[Any, Any], scheduled: Scheduled, trigger: Trigger) -> Process:
     """The process that fires one schedule."""
 
-    # Kept across tenures, so that a slot that came due meanwhile is not forgotten.
-    last = engine.now()
+    began = engine.now()
+    # Kept across tenures: what this process decided (fired, or skipped) is not decided again after an error.
+    decided: datetime | None = None
 
     async def body(tenure: Tenure) -> None:
-        nonlocal last
-        last = await _last(engine, scheduled, last)
+        nonlocal decided
+        last = await _last(engine, scheduled, began)
+        last = last if decided is None else max(last, decided)
         while not tenure.leaving.is_set():
             slot = scheduled.schedule.next(last)
             await sleep_unless(tenure.leaving, engine.clock, slot)
@@ -69,14 +85,14 @@ def schedule_process(engine: Engine[Any, Any], scheduled: Scheduled, trigger: Tr
                 return
             await _fire(engine, scheduled, trigger, slot)
             # Slots missed meanwhile are made up for by this one.
-            last = max(slot, engine.now())
+            decided = last = max(slot, engine.now())
 
     back_off = engine.settings.options().back_off().first
     return Process(name=scheduled.name, role=scheduled.role(engine.name), body=body, back_off=back_off)
 
 
 async def _last(engine: Engine[Any, Any], scheduled: Scheduled, since: datetime) -> datetime:
-    """After which moment the next slot counts: the latest run's start, or what this process knows beside."""
+    """After which moment the next slot counts: the start of the latest run, or without one of this process."""
     record = await engine.records.latest(engine.name, scheduled.foreign_id)
     return since if record is None else record.created_at
 

@@ -16,6 +16,7 @@ import anyio
 
 from .._metrics import Metrics
 from .._wake import first_of
+from ..errors import BackendNotOpen
 from ..protocols import Lease, RoleScheduler
 from .tenure import Tenure
 
@@ -61,7 +62,11 @@ class _Seat:
 
 
 class Supervisor:
-    """The processes of one running workflow."""
+    """The processes of one running workflow.
+
+    Attributes:
+        failed: why it stopped by itself: the one error that no back-off mends.
+    """
 
     def __init__(self, workflow_name: str, roles: RoleScheduler, metrics: Metrics, logger: logging.Logger) -> None:
         self._workflow_name, self._roles = workflow_name, roles
@@ -70,6 +75,7 @@ class Supervisor:
         self._drain_time = 0.0
         self.states: dict[str, ProcessState] = {}
         self.stopping = asyncio.Event()
+        self.failed: BackendNotOpen | None = None
 
     def announce(self, process: Process) -> None:
         """Record a process that is about to be kept going."""
@@ -86,10 +92,6 @@ class Supervisor:
             elif seat.waiting is not None:
                 seat.waiting.cancel()
 
-    def knows(self, name: str) -> bool:
-        """True if a process of this name has been announced."""
-        return name in self._seats
-
     async def finished(self, name: str) -> None:
         """Return once this process has shut down."""
         await self._seats[name].finished.wait()
@@ -101,6 +103,9 @@ class Supervisor:
             while not self.stopping.is_set():
                 try:
                     await self._serve(process, seat)
+                except BackendNotOpen as error:
+                    self.failed = error
+                    self.stop(timedelta(0))
                 except Exception as error:  # noqa: BLE001 - the one place that keeps every loop alive; reported
                     self._report(process, error)
                     await first_of(self.stopping, at_most=process.back_off.total_seconds())

@@ -84,7 +84,6 @@ class _Core(AbstractAsyncContextManager["_Core"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._signals.stop()
-        await self._connections.close()
 
 
 _SERVER = """
@@ -145,6 +144,7 @@ class PostgresBackend(Backend):
         )
         net = safety_net.total_seconds()
         self._joined = Joined()
+        self._connections = connections
         self._core = _Core(connections, signals, schema, migrate=migrate, allow_fsync_off=allow_fsync_off)
         self._tidier = Tidier(connections.lane("retention", 1), schema=schema, retention=retention)
         super().__init__(
@@ -163,7 +163,7 @@ class PostgresBackend(Backend):
 
     def parts(self) -> Sequence[object]:
         """The connections first, so that they are closed last."""
-        return (self._core, *super().parts(), self._tidier)
+        return (self._connections, self._core, *super().parts(), self._tidier)
 
     async def tidy(self) -> None:
         """Remove now what the retention allows; otherwise a process looks once in a while."""

@@ -15,10 +15,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import asyncpg
 import msgspec
+
+from workflow.errors import BackendNotOpen
 
 from .failures import LOST, described, is_lost, is_rolled_back, is_transient, outcome_unknown, unavailable
 
@@ -276,7 +278,7 @@ class Connections:
         self.server = server
         self._lanes: list[Lane] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self._open = False
 
     def lane(self, name: str, size: int, *, idle: float | None = None, **settings: str) -> Lane:
         """A new lane; connections are opened when they are first needed, and named for `pg_stat_activity`.
@@ -289,6 +291,14 @@ class Connections:
         self._lanes.append(lane)
         return lane
 
+    async def __aenter__(self) -> Self:
+        """Connections are allowed from now on; each is made when it is first needed."""
+        self._open = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def connect(
         self, name: str, settings: Mapping[str, str], *, listening: bool = False, patient: bool = False
     ) -> Connection:
@@ -296,8 +306,8 @@ class Connections:
 
         A patient one waits for statements however long they take: a migration may have to build an index.
         """
-        if self._closed:
-            raise asyncpg.InterfaceError("the backend is closed")
+        if not self._open:
+            raise BackendNotOpen("the Postgres backend is not open: use `async with` on it")
         server = self.server
         return await asyncpg.connect(
             server.listen_dsn or server.dsn if listening else server.dsn,
@@ -340,7 +350,7 @@ class Connections:
         """Wait a few seconds for what is under way, then close everything."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=_CLOSE_WITHIN)
-        self._closed = True
+        self._open = False
         for lane in self._lanes:
             await lane.close()
         if self._tasks:

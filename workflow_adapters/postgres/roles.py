@@ -18,7 +18,7 @@ from typing import Self
 
 import asyncpg
 
-from workflow.errors import OutcomeUnknown, Unavailable
+from workflow.errors import BackendNotOpen, OutcomeUnknown, Unavailable
 from workflow.protocols import Lease, RoleScheduler
 
 from .connections import Connection, Lane
@@ -78,6 +78,7 @@ class PostgresRoleScheduler(RoleScheduler):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._turn_away()
         for lease in self._held.values():
             self._leaving.setdefault(lease, asyncio.get_running_loop().create_future())
         try:
@@ -89,6 +90,8 @@ class PostgresRoleScheduler(RoleScheduler):
     @asynccontextmanager
     async def hold(self, role: str, *, group: str = "") -> AsyncIterator[Lease]:
         """Wait for the role and hold it; see the port."""
+        if not self._tasks or self._tasks[0].done():
+            raise BackendNotOpen("the Postgres backend is not open: use `async with` on it")
         waiter = _Waiter(role, group)
         self._waiting.setdefault(role, deque()).append(waiter)
         self._wake.set()
@@ -103,6 +106,13 @@ class PostgresRoleScheduler(RoleScheduler):
             yield lease
         finally:
             await asyncio.shield(self._give_up(lease))
+
+    def _turn_away(self) -> None:
+        """Whoever still waits would wait for ever."""
+        waiting, self._waiting = self._waiting, {}
+        for waiter in [one for queue in waiting.values() for one in queue]:
+            if not waiter.given.done():
+                waiter.given.set_exception(BackendNotOpen("the Postgres backend was left"))
 
     def _forget(self, waiter: _Waiter) -> None:
         queue = self._waiting.get(waiter.role)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
-from workflow.errors import Unavailable
+from workflow.errors import BackendNotOpen
 
 from .jobs import Job, Work, perform, transact
 from .schema import open_file
@@ -132,7 +132,7 @@ class Database:
 
     def _open_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
-            raise Unavailable(f"SQLite file {str(self.path)!r} is not open: use `async with` on the backend")
+            raise BackendNotOpen(f"SQLite file {str(self.path)!r} is not open: use `async with` on the backend")
         if self._process != os.getpid():
             raise RuntimeError(
                 f"SQLite file {str(self.path)!r} was opened before this process was forked from process "

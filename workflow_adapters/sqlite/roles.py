@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
-from workflow.errors import Unavailable, WorkflowError
+from workflow.errors import BackendNotOpen, WorkflowError
 from workflow.protocols import Lease, RoleScheduler
 
 from .database import Database
@@ -75,6 +75,10 @@ class SQLiteRoleScheduler(RoleScheduler):
             await asyncio.gather(task, return_exceptions=True)
         if self._expiry is not None:
             self._expiry.cancel()
+        for want in self._wants.values():
+            if not want.granted.done():
+                # Whoever still waits would wait for ever.
+                want.granted.set_exception(BackendNotOpen("the backend was left"))
         try:
             await self._database.write(self._leases.leave, wakes=[("roles", "")])
         except WorkflowError as error:
@@ -87,7 +91,7 @@ class SQLiteRoleScheduler(RoleScheduler):
     @asynccontextmanager
     async def _hold(self, role: str, group: str) -> AsyncIterator[Lease]:
         if self._task is None:
-            raise Unavailable("the role scheduler is not open: use `async with` on the backend")
+            raise BackendNotOpen("the role scheduler is not open: use `async with` on the backend")
         await self._turn(role)
         want = self._wants[role] = _Want(role, group, asyncio.get_running_loop().create_future())
         self._changed.set()
