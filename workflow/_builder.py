@@ -10,12 +10,13 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, overload
 
 from prometheus_client import CollectorRegistry
 
-from ._check import Declarations, check
+from ._check import check, settings_problems
 from ._decision import Decision
+from ._declarations import Declarations
 from ._engine import Engine, Settings
 from ._entropy import Entropy
 from ._event import ConnectorEvent
-from ._handlers import Handler, ScheduleDeclaration
+from ._handlers import Handler
 from ._run import ObjectT, Run, StatusT
 from ._runstate import RunState
 from ._workflow import Workflow
@@ -94,7 +95,7 @@ class Builder(Generic[ObjectT, StatusT]):
         """
         return cast(
             "StepDecorator[ObjectT, StatusT]",
-            _decorator(lambda fn: self._declared.step(from_status, fn, to, options or Options())),
+            _decorator(lambda fn: self._declared.step(from_status, fn, to, options)),
         )
 
     def callback(self, from_status: StatusT, *, to: To[StatusT] = None) -> CallbackDecorator[ObjectT, StatusT]:
@@ -122,7 +123,7 @@ class Builder(Generic[ObjectT, StatusT]):
         """
         return cast(
             "TimeoutDecorator[ObjectT, StatusT]",
-            _decorator(lambda fn: self._declared.timeout(from_status, timer, fn, to, options or Options())),
+            _decorator(lambda fn: self._declared.timeout(from_status, timer, fn, to, options)),
         )
 
     def connector(
@@ -131,7 +132,7 @@ class Builder(Generic[ObjectT, StatusT]):
         """Declare a function that is called with every event of a foreign stream, at least once each."""
         return cast(
             "ConnectorDecorator[ObjectT, StatusT]",
-            _decorator(lambda fn: self._declared.connector(name, source, fn, options or Options())),
+            _decorator(lambda fn: self._declared.connector(name, source, fn, options)),
         )
 
     def schedule(
@@ -144,10 +145,7 @@ class Builder(Generic[ObjectT, StatusT]):
         filter: Filter | None = None,  # noqa: A002 - the field's own word
     ) -> None:
         """Declare a schedule that the running workflow owns; see `Workflow.schedule`."""
-        declared = ScheduleDeclaration(
-            foreign_id, spec, timezone, initial_value, Handler.of(filter) if filter else None
-        )
-        self._declared.schedules.append(declared)
+        self._declared.schedule(foreign_id, spec, timezone, initial_value, filter)
 
     @property
     def on_pause(self) -> HookDecorator[ObjectT, StatusT]:
@@ -206,7 +204,23 @@ class Builder(Generic[ObjectT, StatusT]):
         Raises:
             BuildError: with everything that is wrong.
         """
-        definition = check(self._declared, backend, starting_point, default_options)
+        further = settings_problems(
+            default_options=default_options,
+            outbox_options=outbox_options,
+            pause_retry=pause_retry,
+            sweep_after=sweep_after,
+            custom_delete=custom_delete,
+            clock=clock,
+            codec=codec,
+        )
+        definition, codec = check(
+            self._declared,
+            backend,
+            starting_point=starting_point,
+            default_options=default_options,
+            codec=codec,
+            further=further,
+        )
         settings = Settings(
             default_options=default_options,
             outbox_options=outbox_options,
@@ -219,7 +233,7 @@ class Builder(Generic[ObjectT, StatusT]):
             definition,
             backend,
             settings,
-            custom_delete=Handler.of(custom_delete) if custom_delete else None,
+            custom_delete=None if custom_delete is None else Handler.of(custom_delete),
             clock=clock,
             codec=codec,
             logger=logger,
