@@ -1,12 +1,14 @@
 """Where in the caller's code a run was triggered."""
 
+import asyncio
+import os
 import sys
 from pathlib import Path
 
 MAX_TRACE = 4096
 """Characters kept."""
 
-_OWN = str(Path(__file__).parent)
+_NOT_THE_CALLERS = tuple(f"{Path(package).parent}{os.sep}" for package in (__file__, asyncio.__file__))
 
 
 def trace_origin(depth: int = 8) -> str:
@@ -16,9 +18,10 @@ def trace_origin(depth: int = 8) -> str:
     seen = frame
     while seen is not None and len(lines) < depth:
         code = seen.f_code
-        if not code.co_filename.startswith(_OWN) and "asyncio" not in code.co_filename:
+        if not code.co_filename.startswith(_NOT_THE_CALLERS):
             lines.append(f"{code.co_filename}:{seen.f_lineno} {code.co_name}")
         if seen.f_back is None:
             break
         seen = seen.f_back
-    return "\n".join(lines)[:MAX_TRACE]
+    # A file name may be no valid Unicode, and no store would take it.
+    return "\n".join(lines)[:MAX_TRACE].encode("utf-8", "backslashreplace").decode()
