@@ -14,7 +14,7 @@ demo: .venv/ready-run
 
 # Everything: lint, types, and all tests on every backend, real servers included.
 test: .venv/ready-test
-	scripts/test.sh
+	scripts/with_servers.sh scripts/test.sh
 
 # Lint and types only.
 check: .venv/ready-test
@@ -31,8 +31,9 @@ conformance: .venv/ready-test
 simulate: .venv/ready-test
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
+# What the engine reaches, beside the limit of each store in the same run: make bench BENCH=--profile
 bench: .venv/ready-test
-	$(BIN)/python -m benchmarks
+	scripts/with_servers.sh $(BIN)/python -u -m benchmarks $(BENCH)
 
 # Servers for development; prints what to export.
 services:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.at_rest import idle, memory_of_live_runs
 from benchmarks.five_steps import latencies, throughput
+from benchmarks.scale_out import scale_out
 from benchmarks.stores import Memory, Postgres, SQLite, Store
 
 IN_FLIGHT = ((1, 300), (100, 4_000), (1_000, 8_000))
@@ -90,6 +91,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         for store in chosen(arguments.backends.split(","), Path(directory)):
             asyncio.run(profiled(store) if arguments.profile else measured(store))
+            if isinstance(store, Postgres) and not arguments.profile:
+                asyncio.run(scale_out(store))
 
 
 if __name__ == "__main__":

@@ -70,10 +70,15 @@ class Postgres(Store):
 
     @asynccontextmanager
     async def fresh(self) -> AsyncIterator[Backend]:
+        async with self.schema() as schema, PostgresBackend(self.dsn, schema=schema) as backend:
+            yield backend
+
+    @asynccontextmanager
+    async def schema(self) -> AsyncIterator[str]:
+        """The name of a schema that is dropped in the end."""
         schema = f"benchmark_{os.getpid()}_{next(self._numbers)}"
         try:
-            async with PostgresBackend(self.dsn, schema=schema) as backend:
-                yield backend
+            yield schema
         finally:
             connection = await asyncpg.connect(self.dsn)
             await connection.execute(f"drop schema if exists {schema} cascade")

@@ -1,15 +1,8 @@
 #!/usr/bin/env bash
-# Runs everything that `make test` promises, on servers of its own, and says which it used.
+# Runs everything that `make test` promises, on the servers it is given, and says which it used.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=.venv/bin
-
-if [ -z "${WORKFLOW_POSTGRES_URL:-}" ]; then
-  # A set of its own, so that servers left running for development are neither used nor stopped.
-  export WORKFLOW_SERVICES_STATE=/tmp/workflow-test-$$
-  trap 'scripts/services.sh down' EXIT
-  eval "$(scripts/services.sh up postgres pgbouncer)"
-fi
 
 $bin/ruff check .
 $bin/ruff format --check .
