@@ -3,6 +3,7 @@
 from typing import Any
 
 from ._codec import describe
+from ._commits import PATIENCE
 from ._engine import Engine
 from ._handlers import Callback
 from ._record import Record
@@ -69,7 +70,7 @@ async def _call_one(engine: Engine[Any, Any], callback: Callback, payload: Any, 
         if move is None:
             engine.debug("skipping update", record, "callback")
             return False
-        outcome = await engine.commits.apply(move)
+        outcome = await engine.commits.apply(move, PATIENCE)
         if outcome.ok:
             return True
         if outcome.record is None:

@@ -23,6 +23,9 @@ BATCH = 500
 WORTHWHILE = 200
 """Changes that must wait before a second batch is written beside the first: small batches cost more than they gain."""
 
+PATIENCE = timedelta(seconds=30)
+"""How long a verb waits for a store that cannot be reached before it raises `Unavailable` or `OutcomeUnknown`."""
+
 FIRST_RETRY, LONGEST_RETRY = 0.05, 2.0
 """Seconds between tries while the store cannot be reached: doubling from the first to the longest."""
 

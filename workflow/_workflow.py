@@ -12,6 +12,7 @@ from . import _arguments
 from ._callback import call_back
 from ._change import Move, Verdict
 from ._codec import zero_value
+from ._commits import PATIENCE
 from ._engine import Engine
 from ._handlers import Handler, ScheduleDeclaration
 from ._lifecycle import Lifecycle
@@ -27,8 +28,6 @@ from ._shapes import misfit
 from ._wait_for import wait_for
 from .errors import Conflict, InvalidObject, RecordNotFound, WaitTimeout, WorkflowInProgress
 
-PATIENCE = timedelta(seconds=30)
-"""How long a verb waits for a store that cannot be reached before it raises `Unavailable` or `OutcomeUnknown`."""
 CONFLICTS = 20
 """How often a verb reads a run again that others keep moving, before it raises `Conflict`."""
 
@@ -224,6 +223,7 @@ class Workflow(Generic[ObjectT, StatusT]):
             RecordNotFound: there is no such run.
             StatusNotConfigured: the workflow has no callback on that status.
             Conflict: the run was moved again and again meanwhile.
+            Unavailable, OutcomeUnknown: the store could not be reached in time.
             Exception: whatever the callback raised; nothing is changed then.
         """
         _arguments.ids(foreign_id, run_id)

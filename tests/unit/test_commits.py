@@ -3,10 +3,23 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
+from enum import IntEnum
+from typing import Literal
 
+import pytest
+
+from workflow import Builder, Run, _callback, _workflow
 from workflow._change import Change, Mark, Outcome
 from workflow._commits import WORTHWHILE, Commits
-from workflow_adapters.memory import MemoryRecordStore
+from workflow.errors import Unavailable
+from workflow.protocols import Backend
+from workflow_adapters.memory import MemoryEventStreamer, MemoryRecordStore, MemoryRoleScheduler
+
+
+class Status(IntEnum):
+    ASKED = 1
+    DONE = 2
 
 
 class Watched(MemoryRecordStore):
@@ -65,3 +78,41 @@ async def test_a_store_that_wants_one_batch_at_once_gets_one() -> None:
     async with asyncio.timeout(10):
         await asyncio.gather(*(group.apply(mark(str(number))) for number in range(4 * WORTHWHILE)))
     assert store.most == 1
+
+
+class Away(MemoryRecordStore):
+    """A store that can be read and not be written to, once it has been cut off."""
+
+    cut_off = False
+
+    async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        if self.cut_off:
+            raise Unavailable("cut off")
+        return await super().store(changes)
+
+
+async def test_every_verb_gives_up_when_the_store_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (_workflow, _callback):
+        monkeypatch.setattr(module, "PATIENCE", timedelta(seconds=0.2))
+    builder: Builder[dict[str, int], Status] = Builder("away", dict, Status)
+
+    @builder.callback(Status.ASKED)
+    async def answer(run: Run[dict[str, int], Status], payload: bytes) -> Literal[Status.DONE]:
+        return Status.DONE
+
+    store = Away()
+    wf = builder.build(Backend(store, MemoryEventStreamer(), MemoryRoleScheduler()))
+    run_id = await wf.trigger("customer")
+    store.cut_off = True
+    verbs = (
+        lambda: wf.trigger("another"),
+        lambda: wf.callback("customer", Status.ASKED, run_id=run_id),
+        lambda: wf.pause(run_id),
+        lambda: wf.cancel(run_id),
+    )
+    async with asyncio.timeout(20):
+        for verb in verbs:
+            with pytest.raises(Unavailable):
+                await verb()
+        await wf._engine.commits.flush()
+    assert (await wf.get(run_id)).version == 1
