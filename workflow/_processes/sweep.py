@@ -1,8 +1,8 @@
 """The sweeper: finds runs that owe work although nothing is coming for them, and emits their event again.
 
 With it the promise holds even if the whole stream is lost. It must not get in the way of work that is merely waiting:
-a run counts as stalled only if it was due before the oldest event that its consumer has not read yet, and while the
-outbox holds nothing overdue. Each re-emission of a version doubles the wait for the next.
+a run counts as stalled only if it was due before the oldest event that its consumer has not read yet, and before the
+oldest that the relay has not sent. Each re-emission of a version doubles the wait for the next.
 """
 
 from datetime import datetime
@@ -48,16 +48,15 @@ class _Sweeper:
     async def _sweep(self) -> None:
         engine = self._engine
         now = engine.now()
-        if await self._overdue(now):
-            return
-        per_status = {status: await self._unread(status, now) for status in {*self._steps, *self._timers}}
-        deletions = await self._limit(_names.delete_topic(engine.name), self._delete_consumer(), now)
-        for due_before in sorted({*per_status.values(), deletions, now - self._after}):
+        settled = await self._sent(now)
+        per_status = {status: await self._unread(status, settled) for status in {*self._steps, *self._timers}}
+        deletions = await self._limit(_names.delete_topic(engine.name), self._delete_consumer(), settled)
+        for due_before in sorted({*per_status.values(), deletions, settled}):
             query = StalledQuery(
                 workflow_name=engine.name,
                 step_statuses=tuple(s for s in self._steps if per_status[s] == due_before),
                 timer_statuses=tuple(s for s in self._timers if per_status[s] == due_before),
-                known_statuses=self._known if due_before == now - self._after else (),
+                known_statuses=self._known if due_before == settled else (),
                 deletions=deletions == due_before,
                 due_before=due_before,
                 now=now,
@@ -82,12 +81,16 @@ class _Sweeper:
         engine.logger.info("stalled, its event is emitted again", extra=engine.extra(record, self._process))
         await engine.commits.apply(engine.transitions.emitted(record, swept_at=engine.now()))
 
-    async def _overdue(self, now: datetime) -> bool:
-        """True while the relay is behind: what seems stalled may only be waiting to be sent."""
-        page = await self._engine.records.list_outbox(self._engine.name, now=now - self._after / 2, limit=1)
-        return any(one.event.created_at < now - self._after / 2 for one in page.events)
+    async def _sent(self, now: datetime) -> datetime:
+        """Before which moment a run must have been due, so that its event cannot be waiting to be sent.
 
-    async def _unread(self, status: int, now: datetime) -> datetime:
+        The first events of the outbox say so, not their age: clocks that differ, or a relay that is always a little
+        behind, must not keep the sweeper from what was lost.
+        """
+        page = await self._engine.records.list_outbox(self._engine.name, now=now, limit=2)
+        return min([now - self._after, *(one.due_at or one.event.created_at for one in page.events)])
+
+    async def _unread(self, status: int, settled: datetime) -> datetime:
         """Before which moment a run of this status must have been due, so that no consumer will still read of it."""
         topic = _names.topic(self._engine.name, status)
         consumers = []
@@ -97,13 +100,12 @@ class _Sweeper:
             )
         if status in self._timers:
             consumers.append(_names.joined(self._engine.name, status, "timeout-auto-inserter-consumer"))
-        limits = [await self._limit(topic, consumer, now) for consumer in consumers]
+        limits = [await self._limit(topic, consumer, settled) for consumer in consumers]
         return min(limits)
 
     def _delete_consumer(self) -> str:
         return _names.joined(self._engine.name, "delete", "consumer")
 
-    async def _limit(self, topic: str, consumer: str, now: datetime) -> datetime:
+    async def _limit(self, topic: str, consumer: str, settled: datetime) -> datetime:
         oldest = await self._engine.stream.lag(topic, consumer)
-        limit = now - self._after
-        return limit if oldest is None else min(limit, oldest)
+        return settled if oldest is None else min(settled, oldest)
