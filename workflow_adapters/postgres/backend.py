@@ -33,6 +33,8 @@ _OLDEST = 15_00_00
 _LOCK_TIMEOUT = "50ms"
 """How long a batch waits for somebody's uncommitted insert of the same key before it leaves that change out."""
 
+_CONNECT_WITHIN = 10.0
+
 _OPENING_IDLE = "60s"
 """How long a process that froze while it migrated keeps others from starting."""
 
@@ -58,7 +60,7 @@ class _Core(AbstractAsyncContextManager["_Core"]):
 
     async def _prepare(self) -> None:
         settings = {"idle_in_transaction_session_timeout": _OPENING_IDLE}
-        connection = await self._connections.connect("opening", settings, patient=True)
+        connection = await self._connections.connect("opening", settings, within=None)
         try:
             await self._check(connection)
             await (migrate if self._migrate else verify)(connection, self._schema)
@@ -105,7 +107,8 @@ class PostgresBackend(Backend):
         lease_time: after which a process that died is replaced.
         retention: what is removed when.
         partitions: how many partitions each topic has; counts only when the tables are made.
-        command_timeout: after which a statement that is not answered counts as lost.
+        command_timeout: after which a statement or an attempt to connect (10 seconds at most) that is not answered
+            counts as lost: how long a broken network goes unnoticed.
         allow_fsync_off: use a server that may lose what it acknowledged, as some do for tests.
         safety_net: after which whoever waits looks again although nothing was heard.
     """
@@ -132,6 +135,7 @@ class PostgresBackend(Backend):
             listen_dsn=listen_dsn,
             statement_cache_size=statement_cache_size,
             command_timeout=command_timeout.total_seconds(),
+            connect_timeout=min(_CONNECT_WITHIN, command_timeout.total_seconds()),
         )
         connections = Connections(server)
         reads, stream = connections.lane("reads", 4), connections.lane("stream", 2)
@@ -153,7 +157,7 @@ class PostgresBackend(Backend):
                 sends=stream, reads=reads, signals=signals, schema=schema, partitions=partitions, safety_net=net
             ),
             PostgresRoleScheduler(
-                connections.lane("roles", 1, idle=min(lease_time, command_timeout).total_seconds()),
+                connections.lane("roles", 1, within=min(lease_time, command_timeout).total_seconds()),
                 signals,
                 schema=schema,
                 lease_time=lease_time,

@@ -86,8 +86,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Lane:
     """A few connections for one kind of work, handed out first come first served."""
 
-    def __init__(self, owner: "Connections", name: str, size: int, settings: Mapping[str, str]) -> None:
-        self._owner, self._name, self._settings = owner, name, dict(settings)
+    def __init__(self, owner: "Connections", name: str, size: int, settings: Mapping[str, str], within: float) -> None:
+        self._owner, self._name, self._settings, self._within = owner, name, dict(settings), within
         # The last given back is the first used again, so that a quiet process keeps few connections busy.
         self._free: list[Connection | None] = [None] * size
         self._size = size
@@ -247,7 +247,7 @@ class Lane:
 
     async def _connect(self) -> Connection:
         try:
-            connection = await self._owner.connect(self._name, self._settings)
+            connection = await self._owner.connect(self._name, self._settings, within=self._within)
         except LOST as error:
             self._back_off = min(max(self._back_off * 2, _FIRST_BACK_OFF), _LONGEST_BACK_OFF)
             _log.warning(
@@ -280,14 +280,16 @@ class Connections:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._open = False
 
-    def lane(self, name: str, size: int, *, idle: float | None = None, **settings: str) -> Lane:
+    def lane(self, name: str, size: int, *, within: float | None = None, **settings: str) -> Lane:
         """A new lane; connections are opened when they are first needed, and named for `pg_stat_activity`.
 
-        The server rolls a transaction back in which nothing happened for `idle` seconds (the command timeout, if not
-        given): a process that freezes or vanishes must not keep its locks.
+        A statement that takes longer than `within` seconds (the command timeout, if not given) counts as lost; and the
+        server rolls a transaction back in which nothing happens for so long, because a process that freezes or
+        vanishes must not keep its locks.
         """
-        limit = f"{int((idle or self.server.command_timeout) * 1000)}ms"
-        lane = Lane(self, name, size, {**PLANNER, "idle_in_transaction_session_timeout": limit, **settings})
+        within = within or self.server.command_timeout
+        idle = {"idle_in_transaction_session_timeout": f"{int(within * 1000)}ms"}
+        lane = Lane(self, name, size, {**PLANNER, **idle, **settings}, within)
         self._lanes.append(lane)
         return lane
 
@@ -300,11 +302,11 @@ class Connections:
         await self.close()
 
     async def connect(
-        self, name: str, settings: Mapping[str, str], *, listening: bool = False, patient: bool = False
+        self, name: str, settings: Mapping[str, str], *, within: float | None, listening: bool = False
     ) -> Connection:
         """A connection of the caller's own; a pooler would refuse settings, so there it gets none.
 
-        A patient one waits for statements however long they take: a migration may have to build an index.
+        Without `within` it waits for statements however long they take: a migration may have to build an index.
         """
         if not self._open:
             raise BackendNotOpen("the Postgres backend is not open: use `async with` on it")
@@ -312,7 +314,7 @@ class Connections:
         return await asyncpg.connect(
             server.listen_dsn or server.dsn if listening else server.dsn,
             timeout=server.connect_timeout,  # pyright: ignore[reportArgumentType]
-            command_timeout=None if patient else server.command_timeout,
+            command_timeout=within,
             statement_cache_size=server.statement_cache_size,
             max_cached_statement_lifetime=0,
             max_cacheable_statement_size=0,

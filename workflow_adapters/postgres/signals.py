@@ -112,7 +112,9 @@ class Signals:
                 back_off = min(back_off * 2, _LONGEST_BACK_OFF)
 
     async def _listen_once(self) -> None:
-        connection = await self._connections.connect("listening", {}, listening=True)
+        connection = await self._connections.connect(
+            "listening", {}, within=self._connections.server.command_timeout, listening=True
+        )
         try:
             gone = asyncio.Event()
             connection.add_termination_listener(lambda _: gone.set())
