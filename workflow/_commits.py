@@ -29,6 +29,9 @@ PATIENCE = timedelta(seconds=30)
 FIRST_RETRY, LONGEST_RETRY = 0.05, 2.0
 """Seconds between tries while the store cannot be reached: doubling from the first to the longest."""
 
+PERSISTENCE = 4.0
+"""Seconds of an outage after which a change is no longer sent whose waiter has gone: the next attempt makes another."""
+
 
 class _Pending:
     """A change that waits, and the future of whoever waits for it."""
@@ -67,6 +70,7 @@ class Commits:
         logger: logging.Logger,
     ) -> None:
         self._store, self._on_applied, self._draw, self._logger = store, on_applied, draw, logger
+        self._away_since: float | None = None
         self._queue: deque[_Pending] = deque()
         self._writing: set[str] = set()
         self._at_work = 0
@@ -172,14 +176,16 @@ class Commits:
     async def _try(self, batch: list[_Pending]) -> Sequence[Outcome] | None:
         wait = FIRST_RETRY
         while True:
-            if len(live := [p for p in batch if not (p.abandoned and not p.sent)]) < len(batch):
+            if len(live := [pending for pending in batch if not self._is_given_up(pending)]) < len(batch):
                 batch[:] = live
             if not batch:
                 return None
             try:
                 for pending in batch:
                     pending.sent = True
-                return await self._store.store([pending.change for pending in batch])
+                outcomes = await self._store.store([pending.change for pending in batch])
+                self._away_since = None
+                return outcomes
             except BackendNotOpen as error:
                 for pending in batch:
                     pending.fail(error)
@@ -197,8 +203,17 @@ class Commits:
                     return None
                 await self._halve(batch)
                 return None
+            if self._away_since is None:
+                self._away_since = asyncio.get_running_loop().time()
             await asyncio.sleep(wait * (0.5 + self._draw()))
             wait = min(wait * 2, LONGEST_RETRY)
+
+    def _is_given_up(self, pending: _Pending) -> bool:
+        """True if nobody waits for this change any more, and it is not worth trying either."""
+        if pending.abandoned and not pending.sent:
+            return True
+        away = self._away_since
+        return pending.done.done() and away is not None and asyncio.get_running_loop().time() - away > PERSISTENCE
 
     async def _halve(self, batch: list[_Pending]) -> None:
         middle = len(batch) // 2
