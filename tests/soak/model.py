@@ -25,9 +25,10 @@ class Work(msgspec.Struct):
     trail: list[int] = []
 
 
-def declare(name: str = "soak", parallel_count: int = 4) -> Builder[Work, Status]:
+def declare(name: str = "soak", parallel_count: int = 4, steps: int = STEPS) -> Builder[Work, Status]:
+    """The workflow; with fewer steps it begins that much later."""
     builder = Builder(name, Work, Status)
-    for number in range(1, STEPS + 1):
+    for number in range(STEPS + 1 - steps, STEPS + 1):
         origin, destination = Status(number), Status(number + 1)
 
         async def step(run: Run[Work, Status], origin: Status = origin, to: Status = destination) -> Status:
