@@ -26,7 +26,7 @@ from .._wake import first_of
 from ..errors import WorkflowError
 from ..protocols import EventReceiver
 from .tenure import Tenure, end
-from .watermark import Ticket, Watermark
+from .watermark import PATIENCE, Ticket, Watermark
 
 REMEMBERED = 50_000
 """Finished versions a consumer remembers; for one it forgot it asks the store."""
@@ -269,7 +269,8 @@ class Consumer:
             return
         if reason:
             self._metrics.skipped(reason)
-        self._settle(event.run_id, handling)
+        # A run that is not there may appear: the store was restored, or lags.
+        self._settle(event.run_id, handling, for_good=record is not None)
 
     async def _reread(self, event: Event, handling: _Handling) -> None:
         """An event ahead of its record: look again shortly; then report it, and leave the run to the sweeper."""
@@ -292,7 +293,7 @@ class Consumer:
             event.version,
             extra={"run_id": event.run_id, "foreign_id": event.foreign_id},
         )
-        self._settle(event.run_id, handling)
+        self._settle(event.run_id, handling, for_good=False)
 
     # -- handling --------------------------------------------------------------------------------------------
 
@@ -365,7 +366,9 @@ class Consumer:
 
     async def _ack_all(self, receiver: EventReceiver) -> None:
         while True:
-            await self._ack_due.wait()
+            # What has been handled for too long lets the mark pass although nothing else happens.
+            open_ = any(mark.is_open for mark in self._marks.values())
+            await first_of(self._ack_due, at_most=PATIENCE if open_ else None)
             await asyncio.sleep(ACK_DELAY)
             self._ack_due.clear()
             await self._ack(receiver)

@@ -47,6 +47,11 @@ class Watermark:
         self._open.append(ticket)
         return ticket
 
+    @property
+    def is_open(self) -> bool:
+        """True while an event is not finished."""
+        return bool(self._open)
+
     def rise(self, now: float) -> Event | None:
         """The last event up to which everything is done, if that is further than at the last call."""
         risen: Event | None = None
