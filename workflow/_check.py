@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from . import _arguments
-from ._codec import JSONCodec, describe
+from ._codec import JSONCodec, describe, zero_value
 from ._cron import Schedule
 from ._declarations import Declarations, enum_name, texts
 from ._definition import Definition, status_text
@@ -212,9 +212,10 @@ def _schedules(declared: Declarations[Any, Any], codec: Codec[Any] | None) -> li
             Schedule.parse(schedule.spec, schedule.timezone)
         except ScheduleError as error:
             problems.append(str(error))
-        if codec is not None and schedule.initial_value is not None:
+        if codec is not None:
+            value = schedule.initial_value
             try:
-                codec.decode(codec.encode(schedule.initial_value))
+                codec.decode(codec.encode(zero_value(declared.object_type) if value is None else value))
             except Exception as error:  # noqa: BLE001 - a codec of the user's may raise anything
                 where = f"schedule({schedule.foreign_id!r}, {schedule.spec!r})"
                 problems.append(f"{where}: initial_value: {describe(error)}")

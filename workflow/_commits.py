@@ -38,9 +38,9 @@ class _Pending:
 
     __slots__ = ("abandoned", "change", "done", "sent")
 
-    def __init__(self, change: Change) -> None:
+    def __init__(self, change: Change, loop: asyncio.AbstractEventLoop) -> None:
         self.change = change
-        self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[Outcome] = loop.create_future()
         self.sent = False
         self.abandoned = False
 
@@ -70,6 +70,11 @@ class Commits:
         logger: logging.Logger,
     ) -> None:
         self._store, self._on_applied, self._draw, self._logger = store, on_applied, draw, logger
+        self._begin(None)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Serve this loop. What waited in another one ended with it (or, after a fork, is the parent's)."""
+        self._loop = loop
         self._away_since: float | None = None
         self._queue: deque[_Pending] = deque()
         self._writing: set[str] = set()
@@ -89,7 +94,9 @@ class Commits:
         """
         if self._store.joined():
             return self._joined(change)
-        pending = _Pending(change)
+        if (loop := asyncio.get_running_loop()) is not self._loop:
+            self._begin(loop)
+        pending = _Pending(change, loop)
         if isinstance(change, Move) and change.on_commit:
             self._spawn_apart([pending])
         else:
@@ -165,13 +172,20 @@ class Commits:
             if outcome.verdict is Verdict.BUSY:
                 busy.append(pending)
                 continue
-            if outcome.ok and isinstance(pending.change, Move):
-                self._on_applied(pending.change)
             pending.answer(outcome)
+            if outcome.ok and isinstance(pending.change, Move):
+                self._tell(pending.change)
         if busy:
             for pending in busy:
                 # Alone, later, and without holding back the batches behind.
                 self._spawn_apart([pending])
+
+    def _tell(self, move: Move) -> None:
+        try:
+            self._on_applied(move)
+        except Exception:
+            # It is durable whatever becomes of the news, and the others of the batch must have their answers.
+            self._logger.exception("news of a committed version got lost", extra={"run_id": move.run_id})
 
     async def _try(self, batch: list[_Pending]) -> Sequence[Outcome] | None:
         wait = FIRST_RETRY
@@ -184,6 +198,8 @@ class Commits:
                 for pending in batch:
                     pending.sent = True
                 outcomes = await self._store.store([pending.change for pending in batch])
+                if len(outcomes) != len(batch):
+                    raise ValueError(f"the store gave {len(outcomes)} outcomes for {len(batch)} changes")
                 self._away_since = None
                 return outcomes
             except BackendNotOpen as error:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from . import _names
 from ._change import Move
 from ._clock import SystemClock
-from ._codec import describe
+from ._codec import describe, zero_value
 from ._commits import Commits
 from ._definition import Definition
 from ._entropy import Entropy
@@ -119,6 +119,21 @@ class Engine(Generic[ObjectT, StatusT]):
             return self.codec.decode(data)
         except Exception as error:
             raise InvalidObject(self.name, run_id, f"cannot be decoded: {describe(error)}") from error
+
+    def initial(self, value: ObjectT | None, run_id: str | None) -> bytes:
+        """The bytes that a run starts with; without a value, those of `object_type()`.
+
+        Raises:
+            InvalidObject: there is no such value, it cannot be encoded, or a handler could not read it.
+        """
+        if value is None:
+            try:
+                value = zero_value(self.definition.object_type)
+            except TypeError as error:
+                raise InvalidObject(self.name, run_id, str(error), field="initial_value") from error
+        data = self.encode(value, run_id)
+        self.decode(data, run_id)
+        return data
 
     def reading(self, record: Record) -> Run[ObjectT, StatusT]:
         """A record as its user sees it; the object is decoded when it is asked for."""

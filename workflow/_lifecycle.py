@@ -1,7 +1,6 @@
 """Running a workflow: which processes it has, and how they start and stop together."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -33,7 +32,6 @@ class Lifecycle:
         self._engine, self._api = engine, api
         self._supervisor: Supervisor | None = None
         self._group: Any = None
-        self._schedules: dict[str, str] = {}
         self._stopped = asyncio.Event()
         self.launched = asyncio.Event()
 
@@ -59,7 +57,6 @@ class Lifecycle:
         supervisor = self._supervisor = Supervisor(engine.name, engine.roles, engine.metrics, engine.logger)
         # Made anew, because an event belongs to the loop it was first waited for in.
         self._stopped, self.launched = asyncio.Event(), asyncio.Event()
-        self._schedules.clear()
         poller = TimeoutPoller(engine) if engine.definition.timeouts else None
         try:
             async with anyio.create_task_group() as background:
@@ -70,7 +67,7 @@ class Lifecycle:
                     for process in self._processes(poller):
                         self._launch(process)
                     for one, trigger in scheduled:
-                        self._own(one, trigger)
+                        self._launch(schedule_process(engine, one, trigger))
                     # A task of its own keeps the group open while processes come and go.
                     group.start_soon(supervisor.stopping.wait)
                     self.launched.set()
@@ -100,34 +97,23 @@ class Lifecycle:
 
         Where the workflow is not running, the schedule runs in the caller's task until that is cancelled.
         """
-        if self._group is not None and self._supervisor is not None:
-            supervisor = self._supervisor
-            await supervisor.finished(self._own(scheduled, trigger))
+        process = schedule_process(self._engine, scheduled, trigger)
+        supervisor = self._supervisor
+        if self._group is None or supervisor is None:
+            supervisor = Supervisor(self._engine.name, self._engine.roles, self._engine.metrics, self._engine.logger)
+            await supervisor.keep_going(supervisor.announce(process))
+            if supervisor.failed is not None:
+                raise supervisor.failed
             return
-        process = schedule_process(self._engine, scheduled, trigger)
-        supervisor = Supervisor(self._engine.name, self._engine.roles, self._engine.metrics, self._engine.logger)
-        supervisor.announce(process)
-        await supervisor.keep_going(process)
-        if supervisor.failed is not None:
-            raise supervisor.failed
-
-    def _own(self, scheduled: Scheduled, trigger: Trigger) -> str:
-        """Have a process for the schedule, once; its name."""
-        process = schedule_process(self._engine, scheduled, trigger)
-        known = self._schedules.get(process.role)
-        if known is not None:
-            return known
-        if process.name in self.states():
-            # Another schedule whose name reads alike: "A b" and "a_b", or the same times in another zone.
-            process = replace(process, name=f"{process.name}-{scheduled.digest(self._engine.name)}")
-        self._schedules[process.role] = process.name
         self._launch(process)
-        return process.name
+        await supervisor.finished(process.role)
 
     def _launch(self, process: Process) -> None:
-        assert self._supervisor is not None
-        self._supervisor.announce(process)
-        self._group.start_soon(self._supervisor.keep_going, process)
+        """Keep the process going, once: a schedule may be asked for twice."""
+        supervisor = self._supervisor
+        assert supervisor is not None
+        if not supervisor.knows(process.role):
+            self._group.start_soon(supervisor.keep_going, supervisor.announce(process))
 
     def _processes(self, poller: TimeoutPoller | None) -> list[Process]:
         engine = self._engine

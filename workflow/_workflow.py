@@ -11,7 +11,6 @@ import anyio
 from . import _arguments
 from ._callback import call_back
 from ._change import Move, Verdict
-from ._codec import zero_value
 from ._commits import PATIENCE
 from ._engine import Engine
 from ._handlers import Handler, ScheduleDeclaration
@@ -26,7 +25,7 @@ from ._run import ObjectT, Run, StatusT
 from ._runstate import RunState
 from ._shapes import misfit
 from ._wait_for import wait_for
-from .errors import Conflict, InvalidObject, RecordNotFound, WaitTimeout, WorkflowInProgress
+from .errors import Conflict, RecordNotFound, WaitTimeout, WorkflowInProgress
 
 CONFLICTS = 20
 """How often a verb reads a run again that others keep moving, before it raises `Conflict`."""
@@ -138,25 +137,13 @@ class Workflow(Generic[ObjectT, StatusT]):
             foreign_id=foreign_id,
             run_id=run_id,
             status=status,
-            data=self._initial(initial_value, run_id),
+            data=engine.initial(initial_value, run_id),
             now=engine.now(),
             start_at=start_at,
             meta=Meta(trace_origin=trace_origin(), trace_context=engine.tracing.inject()),
         )
         await self._start(move, given)
         return run_id
-
-    def _initial(self, value: ObjectT | None, run_id: str) -> bytes:
-        engine = self._engine
-        if value is None:
-            try:
-                value = zero_value(engine.definition.object_type)
-            except TypeError as error:
-                raise InvalidObject(self.name, run_id, str(error), field="initial_value") from error
-        data = engine.encode(value, run_id)
-        # What a handler could not read must not be stored.
-        engine.decode(data, run_id)
-        return data
 
     async def _start(self, move: Move, given: bool) -> None:
         engine, record = self._engine, move.record
@@ -196,7 +183,7 @@ class Workflow(Generic[ObjectT, StatusT]):
             InvalidObject: the initial value cannot be stored.
         """
         _arguments.text("foreign_id", foreign_id)
-        self._initial(initial_value, "")
+        self._engine.initial(initial_value, None)
         if filter is not None and (problem := misfit(filter)) is not None:
             raise TypeError(f"filter: {problem}")
         asked = None if filter is None else Handler.of(filter)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
 
@@ -77,10 +77,13 @@ class Supervisor:
         self.stopping = asyncio.Event()
         self.failed: BackendNotOpen | None = None
 
-    def announce(self, process: Process) -> None:
-        """Record a process that is about to be kept going."""
-        self._seats[process.name] = _Seat()
+    def announce(self, process: Process) -> Process:
+        """Record a process that is about to be kept going; it goes by its role where its name is another's already."""
+        if process.name in self.states:
+            process = replace(process, name=process.role)
+        self._seats[process.role] = _Seat()
         self._set(process, ProcessState.IDLE)
+        return process
 
     def stop(self, drain: timedelta) -> None:
         """Start nothing new; let handlers in flight finish for at most `drain`."""
@@ -92,13 +95,17 @@ class Supervisor:
             elif seat.waiting is not None:
                 seat.waiting.cancel()
 
-    async def finished(self, name: str) -> None:
+    def knows(self, role: str) -> bool:
+        """True if a process of this role has been announced."""
+        return role in self._seats
+
+    async def finished(self, role: str) -> None:
         """Return once this process has shut down."""
-        await self._seats[name].finished.wait()
+        await self._seats[role].finished.wait()
 
     async def keep_going(self, process: Process) -> None:
         """Run a process until the workflow stops or the task is cancelled."""
-        seat = self._seats[process.name]
+        seat = self._seats[process.role]
         try:
             while not self.stopping.is_set():
                 try:
