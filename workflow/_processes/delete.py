@@ -76,8 +76,15 @@ class DeleteWork:
         if record.due_at > engine.now():
             await engine.commits.apply(engine.transitions.emitted(record, record.due_at))
             return False
+        await self._forget_timers(record)
         await engine.commits.apply(await self._move(record))
         return True
+
+    async def _forget_timers(self, record: Record) -> None:
+        """The run is finished: its timers serve nothing any more, and keep the texts of their errors."""
+        store = self._engine.timeout_store
+        if store is not None and (left := await store.list(self._engine.name, run_id=record.run_id)):
+            await store.cancel([timer.id for timer in left])
 
     async def _move(self, record: Record) -> Move:
         engine = self._engine

@@ -3,13 +3,14 @@
 It reads the store, not the stream, so no run is forgotten. A pause by a person or by a handler's decision stays.
 """
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 from .. import _names
 from .._engine import Engine
+from .._record import Record
 from .._wake import sleep_unless
-from ..errors import InvalidRunState
 from .supervisor import Process
 from .tenure import Tenure
 from .timeout_poller import revive
@@ -28,7 +29,7 @@ def pause_retry_process(engine: Engine[Any, Any], after: timedelta) -> Process:
 
     async def body(tenure: Tenure) -> None:
         while not tenure.leaving.is_set():
-            while await _resume_page(engine, after) == PAGE:
+            while await _resume_page(engine, after) == PAGE and not tenure.leaving.is_set():
                 pass
             wait = min(max(after / LOOKS, LEAST), MOST)
             await sleep_unless(tenure.leaving, engine.clock, engine.now() + wait)
@@ -38,11 +39,12 @@ def pause_retry_process(engine: Engine[Any, Any], after: timedelta) -> Process:
 
 async def _resume_page(engine: Engine[Any, Any], after: timedelta) -> int:
     paused = await engine.records.list_auto_paused(engine.name, paused_before=engine.now() - after, limit=PAGE)
-    for record in paused:
-        try:
-            move = engine.transitions.resumed(record, engine.now(), engine.entropy.attempt_id())
-        except InvalidRunState:
-            continue
-        if (await engine.commits.apply(move)).ok:
-            await revive(engine, record)
+    # At once, so that they are written together.
+    await asyncio.gather(*(_resume(engine, record) for record in paused))
     return len(paused)
+
+
+async def _resume(engine: Engine[Any, Any], record: Record) -> None:
+    move = engine.transitions.resumed(record, engine.now(), engine.entropy.attempt_id())
+    if (await engine.commits.apply(move)).ok:
+        await revive(engine, record)

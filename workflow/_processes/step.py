@@ -113,10 +113,12 @@ class StepWork:
     async def handle(self, record: Record, attempt: int) -> bool:
         """Run the step for this version and commit what comes of it."""
         engine = self._engine
-        due = record.updated_at + self._lag if self._lag else record.due_at
+        # A version that a failed attempt made waits for its back-off alone, as it does where the outbox delays.
+        lag = self._lag if record.attempt == 1 else None
+        due = record.updated_at + lag if lag else record.due_at
         if due > engine.now():
             # Early: a duplicate of a delayed event, or a lag that is waited for here. It comes again when it is due.
-            if self._lag is None:
+            if lag is None:
                 # Or the relay's clock is ahead of ours, and would send it again at once.
                 await asyncio.sleep(min((due - engine.now()).total_seconds(), EARLY))
             await engine.commits.apply(engine.transitions.emitted(record, due))

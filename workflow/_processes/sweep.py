@@ -5,6 +5,7 @@ a run counts as stalled only if it was due before the oldest event that its cons
 oldest that the relay has not sent. Each re-emission of a version doubles the wait for the next.
 """
 
+import asyncio
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
@@ -14,6 +15,7 @@ from .._engine import Engine
 from .._handlers import statuses_of
 from .._record import Record, StalledQuery
 from .._results import auto_pause
+from .._runstate import RUNNABLE
 from .._shard import WHOLE
 from .._wake import sleep_unless
 from .supervisor import Process
@@ -42,10 +44,10 @@ class _Sweeper:
     async def run(self, tenure: Tenure) -> None:
         """Look again and again until the role must be given up."""
         while not tenure.leaving.is_set():
-            await self._sweep()
+            await self._sweep(tenure)
             await sleep_unless(tenure.leaving, self._engine.clock, self._engine.now() + self._after / 2)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, tenure: Tenure) -> None:
         engine = self._engine
         now = engine.now()
         settled = await self._sent(now)
@@ -62,18 +64,19 @@ class _Sweeper:
                 now=now,
                 limit=PAGE,
             )
-            await self._sweep_all(query)
+            await self._sweep_all(query, tenure)
 
-    async def _sweep_all(self, query: StalledQuery) -> None:
-        while stalled := await self._engine.records.list_stalled(query):
-            for record in stalled:
-                await self._again(record)
+    async def _sweep_all(self, query: StalledQuery, tenure: Tenure) -> None:
+        while not tenure.leaving.is_set():
+            stalled = await self._engine.records.list_stalled(query)
+            # At once, so that they are written together.
+            await asyncio.gather(*(self._again(record) for record in stalled))
             if len(stalled) < query.limit:
                 return
 
     async def _again(self, record: Record) -> None:
         engine = self._engine
-        if record.status not in self._known:
+        if record.status not in self._known and record.run_state in RUNNABLE:
             reason = f"status {record.status} is no longer one of {engine.definition.status_type.__name__}"
             engine.logger.error("paused: %s", reason, extra=engine.extra(record, self._process))
             await engine.commits.apply(auto_pause(engine, record, reason, reason, engine.entropy.attempt_id()))

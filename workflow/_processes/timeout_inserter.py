@@ -58,6 +58,11 @@ def inserter_process(engine: Engine[Any, Any], status: int) -> Process:
     return Process(name=name, role=role, body=body)
 
 
+def timer_id(record: Record, index: int) -> str:
+    """Names a timer of the record's visit."""
+    return f"{record.run_id}/{record.visit}/{index}"
+
+
 class InserterWork:
     """The work of the timeout inserter of one status."""
 
@@ -133,7 +138,7 @@ class InserterWork:
 
     def _record(self, timeout: Timeout, record: Record, expire_at: datetime) -> TimeoutRecord:
         return TimeoutRecord(
-            id=f"{record.run_id}/{record.visit}/{timeout.index}",
+            id=timer_id(record, timeout.index),
             workflow_name=record.workflow_name,
             foreign_id=record.foreign_id,
             run_id=record.run_id,

@@ -24,6 +24,7 @@ from .._wake import Wake
 from ..errors import InvalidObject, InvalidRunState, WorkflowError
 from .supervisor import Process
 from .tenure import Tenure
+from .timeout_inserter import timer_id
 
 CLAIM = timedelta(seconds=10)
 """How long a claimed timer is out of others' reach: so late fires one whose process was killed with it in hand."""
@@ -139,7 +140,7 @@ class TimeoutPoller:
                 await store.cancel([timeout.id])
                 return
             if record.run_state is RunState.PAUSED:
-                await store.postpone([replace(timeout, due_at=self._later(timeout))])
+                await self._put_off(timeout)
                 return
             declared = self._declared(timeout)
             if declared is None or await self._applied_before(timeout):
@@ -150,6 +151,15 @@ class TimeoutPoller:
                 return
             record = conflict
         await store.postpone([replace(timeout, due_at=self._engine.now() + AGAIN)])
+
+    async def _put_off(self, timeout: TimeoutRecord) -> None:
+        """The timer of a paused run sleeps for a while."""
+        engine = self._engine
+        await engine.timeouts.postpone([replace(timeout, due_at=self._later(timeout))])
+        # The run may have been resumed, and its timers revived, just before this was written.
+        present = (await engine.records.lookup([timeout.run_id])).get(timeout.run_id)
+        if present is not None and present.run_state is not RunState.PAUSED:
+            await revive(engine, present)
 
     def _declared(self, timeout: TimeoutRecord) -> Timeout | None:
         declared = self._engine.definition.timeouts.get(timeout.status, ())
@@ -188,8 +198,11 @@ class TimeoutPoller:
         outcome = await engine.commits.apply(move)
         if outcome.verdict is Verdict.CONFLICT and outcome.record is not None:
             return outcome.record
-        left = move.record.visit != timeout.visit or move.record.run_state.finished
-        await (engine.timeouts.cancel if left else engine.timeouts.complete)([timeout.id])
+        if move.record.visit != timeout.visit or move.record.run_state.finished:
+            declared_here = engine.definition.timeouts.get(timeout.status, ())
+            await engine.timeouts.cancel([timer_id(record, index) for index in range(len(declared_here))])
+        else:
+            await engine.timeouts.complete([timeout.id])
         return None
 
     async def _unreadable(self, timeout: TimeoutRecord, record: Record, error: InvalidObject, process: str) -> None:
@@ -241,10 +254,16 @@ def _polling(engine: Engine[Any, Any], timeout: Timeout) -> timedelta:
 
 
 async def revive(engine: Engine[Any, Any], record: Record) -> None:
-    """Make the timers of a resumed run due again when they were; their failures are forgotten."""
+    """Make the timers of a resumed run due again when they were; their failures are forgotten.
+
+    The run is resumed already, so an error is only reported: the timers are then looked at a few minutes later.
+    """
     if record.status not in engine.definition.timeouts or engine.timeout_store is None:
         return
-    waiting = await engine.timeouts.list(engine.name, run_id=record.run_id)
-    again = [replace(t, due_at=t.expire_at, attempt=1) for t in waiting if not t.completed and t.visit == record.visit]
-    if again:
-        await engine.timeouts.postpone(again)
+    try:
+        waiting = await engine.timeouts.list(engine.name, run_id=record.run_id)
+        of_visit = [timer for timer in waiting if not timer.completed and timer.visit == record.visit]
+        if of_visit:
+            await engine.timeouts.postpone([replace(t, due_at=t.expire_at, attempt=1) for t in of_visit])
+    except WorkflowError as error:
+        engine.logger.warning("the timers of a resumed run may be late: %s", error, extra=engine.extra(record))

@@ -1,0 +1,320 @@
+"""Ports that fail, stall or break their word, in virtual time: verbs answer, stops end, timers are not late."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Any, Literal
+
+import pytest
+
+from tests.e2e.model import Status, Thing
+from tests.e2e.virtual import clock, virtually
+from workflow import Builder, Decision, Options, Run, RunState, Unavailable, Workflow
+from workflow._change import Change, Outcome
+from workflow._record import TimeoutRecord
+from workflow.protocols import Backend
+from workflow_adapters.memory import (
+    MemoryEventStreamer,
+    MemoryRecordStore,
+    MemoryRoleScheduler,
+    MemoryTimeoutStore,
+)
+
+SOON = timedelta(minutes=10)
+
+
+class Records(MemoryRecordStore):
+    """Counts its writes; can be cut off, or return too little."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut = self.broken = False
+        self.writes = 0
+
+    async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        if self.cut:
+            raise Unavailable("cut off by the test")
+        self.writes += 1
+        await asyncio.sleep(0.01)
+        outcomes = await super().store(changes)
+        return outcomes[1:] if self.broken else outcomes
+
+
+class Timeouts(MemoryTimeoutStore):
+    """Can be cut off for a listing, and be slow with postponing beyond the time of expiry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut = False
+        self.postponing, self.go_on = asyncio.Event(), asyncio.Event()
+        self.go_on.set()
+
+    async def list(self, workflow_name: str, *, run_id: str | None = None) -> Sequence[TimeoutRecord]:
+        if self.cut:
+            raise Unavailable("cut off by the test")
+        return await super().list(workflow_name, run_id=run_id)
+
+    async def postpone(self, timeouts: Sequence[TimeoutRecord]) -> None:
+        if any(timeout.due_at > timeout.expire_at for timeout in timeouts):
+            self.postponing.set()
+            await self.go_on.wait()
+        await super().postpone(timeouts)
+
+
+class Ports:
+    """A backend of them."""
+
+    def __init__(self) -> None:
+        self.records, self.timeouts = Records(), Timeouts()
+        self.backend = Backend(self.records, MemoryEventStreamer(), MemoryRoleScheduler(), self.timeouts)
+
+
+def waiting(ports: Ports, **options: Any) -> Workflow[Thing, Status]:
+    """A waits for a callback to B, or an hour for C."""
+    builder = Builder("waiting", Thing, Status)
+
+    @builder.callback(Status.A)
+    async def go(run: Run[Thing, Status], payload: bytes) -> Literal[Status.B]:
+        return Status.B
+
+    @builder.timeout(Status.A, timedelta(hours=1))
+    async def late(run: Run[Thing, Status], now: datetime) -> Literal[Status.C]:
+        return Status.C
+
+    return builder.build(ports.backend, clock=clock(), **options)
+
+
+def test_every_verb_gives_up_after_its_deadline() -> None:
+    """Design: while the store cannot be reached, verbs called by users raise after their deadline."""
+
+    async def main() -> None:
+        ports = Ports()
+        wf = waiting(ports)
+        run_id = await wf.trigger("key")
+        ports.records.cut = True
+        for verb in (
+            wf.trigger("other"),
+            wf.callback("key", Status.A),
+            wf.pause(run_id),
+            wf.cancel(run_id),
+        ):
+            with pytest.raises(Unavailable):
+                async with asyncio.timeout(120):
+                    await verb
+        ports.records.cut = False
+        await wf.callback("key", Status.A)
+        await wf._engine.commits.flush()
+
+    virtually(main())
+
+
+def test_a_store_that_breaks_its_word_leaves_nobody_waiting() -> None:
+    async def main() -> None:
+        ports = Ports()
+        wf = waiting(ports)
+        ports.records.broken = True
+        with pytest.raises(ValueError, match="outcomes"):
+            async with asyncio.timeout(120):
+                await wf.trigger("key")
+        ports.records.broken = False
+        await wf.trigger("other")
+        await wf._engine.commits.flush()
+
+    virtually(main())
+
+
+def test_resuming_is_done_although_the_timers_cannot_be_reached() -> None:
+    async def main() -> None:
+        ports = Ports()
+        wf = waiting(ports)
+        async with wf.running():
+            run_id = await wf.trigger("key")
+            await asyncio.sleep(1)
+            await wf.pause(run_id)
+            await asyncio.sleep(3600)
+            ports.timeouts.cut = True
+            await wf.resume(run_id)
+            assert (await wf.get(run_id)).run_state is RunState.RUNNING
+            await wf.wait_for("key", Status.C, timeout=SOON)
+
+    virtually(main())
+
+
+def test_a_timer_is_not_late_when_its_run_is_resumed_while_it_is_being_postponed() -> None:
+    """Design: a timer of a paused run is postponed; resuming makes it due again."""
+
+    async def main() -> None:
+        ports = Ports()
+        wf = waiting(ports)
+        async with wf.running():
+            run_id = await wf.trigger("key")
+            await asyncio.sleep(1)
+            await wf.pause(run_id)
+            ports.timeouts.go_on.clear()
+            await ports.timeouts.postponing.wait()
+            await wf.resume(run_id)
+            ports.timeouts.go_on.set()
+            await wf.wait_for("key", Status.C, timeout=timedelta(seconds=30))
+
+    virtually(main())
+
+
+def test_stalled_runs_are_emitted_again_in_batches() -> None:
+    """Design: re-emission runs in batches."""
+
+    async def main() -> None:
+        ports = Ports()
+        front = waiting(ports)
+        await asyncio.gather(*(front.trigger(f"key {number}") for number in range(2000)))
+        page = await ports.records.list_outbox("waiting", now=clock().now(), limit=5000)
+        await ports.records.delete_outbox([event.id for event in page.events])
+        await asyncio.sleep(100)
+        before = ports.records.writes
+        wf = waiting(ports)
+        async with wf.running():
+            while len(await ports.timeouts.list("waiting")) < 2000:
+                await asyncio.sleep(1)
+            # Emissions, marks, and a few more because they wait for each other.
+            assert ports.records.writes - before < 200
+
+    virtually(main())
+
+
+def test_paused_runs_are_resumed_in_batches() -> None:
+    async def main() -> None:
+        ports = Ports()
+        builder = Builder("failing", Thing, Status)
+        well = asyncio.Event()
+
+        @builder.step(Status.A)
+        async def fail(run: Run[Thing, Status]) -> Literal[Status.B]:
+            if not well.is_set():
+                raise RuntimeError("not well")
+            return Status.B
+
+        options = Options(pause_after_err_count=1)
+        wf = builder.build(ports.backend, clock=clock(), default_options=options, pause_retry=timedelta(minutes=1))
+        async with wf.running():
+            run_ids = await asyncio.gather(*(wf.trigger(f"key {number}") for number in range(1000)))
+            await asyncio.sleep(30)
+            before = ports.records.writes
+            well.set()
+            await asyncio.gather(
+                *(wf.wait_for(f"key {n}", Status.B, run_id=one, timeout=SOON) for n, one in enumerate(run_ids))
+            )
+            assert ports.records.writes - before < 100
+
+    virtually(main())
+
+
+def test_a_failed_attempt_comes_again_after_its_back_off_and_not_after_the_consume_lag() -> None:
+    """The same where the status has timers as where it has none."""
+
+    async def main() -> None:
+        for timers in (False, True):
+            ports = Ports()
+            builder = Builder("lagging", Thing, Status)
+
+            @builder.step(Status.A, options=Options(consume_lag=timedelta(hours=2)))
+            async def work(run: Run[Thing, Status]) -> Literal[Status.B]:
+                if run.attempt == 1:
+                    raise RuntimeError("once")
+                return Status.B
+
+            if timers:
+
+                @builder.timeout(Status.A, timedelta(days=1))
+                async def late(run: Run[Thing, Status], now: datetime) -> Literal[Status.C]:
+                    return Status.C
+
+            wf = builder.build(ports.backend, clock=clock())
+            async with wf.running():
+                await wf.trigger("key")
+                await wf.wait_for("key", Status.B, timeout=timedelta(hours=2, minutes=5))
+
+    virtually(main())
+
+
+def test_what_a_timer_knows_of_a_run_goes_with_the_run_s_data() -> None:
+    """Design: deletion erases error texts; a timer's error is one of them."""
+
+    async def main() -> None:
+        ports = Ports()
+        builder = Builder("forgetting", Thing, Status)
+
+        @builder.callback(Status.A)
+        async def go(run: Run[Thing, Status], payload: bytes) -> Literal[Status.B]:
+            return Status.B
+
+        @builder.timeout(Status.A, timedelta(seconds=1))
+        async def fail(run: Run[Thing, Status], now: datetime) -> Decision:
+            if run.attempt == 1:
+                raise ValueError(f"secret of {run.object.text}")
+            return run.skip()
+
+        wf = builder.build(ports.backend, clock=clock())
+        async with wf.running():
+            run_id = await wf.trigger("person", Thing(text="Ada"))
+            await asyncio.sleep(60)
+            assert "secret of Ada" in (await ports.timeouts.list("forgetting"))[0].last_error
+            await wf.callback("person", Status.A)
+            await wf.delete_data(run_id)
+            await asyncio.sleep(60)
+            assert (await wf.get(run_id)).run_state is RunState.DATA_DELETED
+            assert await ports.timeouts.list("forgetting") == []
+
+    virtually(main())
+
+
+def test_a_visit_s_completed_timers_go_when_another_timer_of_it_leaves_it() -> None:
+    async def main() -> None:
+        ports = Ports()
+        builder = Builder("leaving", Thing, Status)
+
+        @builder.timeout(Status.A, timedelta(seconds=10))
+        async def skip(run: Run[Thing, Status], now: datetime) -> Decision:
+            return run.skip()
+
+        @builder.timeout(Status.A, timedelta(seconds=20))
+        async def leave(run: Run[Thing, Status], now: datetime) -> Literal[Status.B]:
+            return Status.B
+
+        wf = builder.build(ports.backend, clock=clock())
+        async with wf.running():
+            await wf.trigger("key")
+            await wf.wait_for("key", Status.B, timeout=SOON)
+            await asyncio.sleep(60)
+            assert await ports.timeouts.list("leaving") == []
+
+    virtually(main())
+
+
+def test_a_deletion_is_swept_although_its_run_s_status_is_no_longer_known() -> None:
+    """The engine pauses runs of unknown statuses; one that is to be erased cannot be paused, and stops no sweep."""
+
+    class Fewer(IntEnum):
+        B = 2
+        C = 3
+
+    async def main() -> None:
+        ports = Ports()
+        front = waiting(ports)
+        run_id = await front.trigger("key")
+        await front.cancel(run_id)
+        await front.delete_data(run_id)
+        page = await ports.records.list_outbox("waiting", now=clock().now(), limit=5000)
+        await ports.records.delete_outbox([event.id for event in page.events])
+        builder = Builder("waiting", Thing, Fewer)
+
+        @builder.step(Fewer.B)
+        async def work(run: Run[Thing, Fewer]) -> Literal[Fewer.C]:
+            return Fewer.C
+
+        await asyncio.sleep(100)
+        wf = builder.build(ports.backend, clock=clock())
+        async with wf.running():
+            await asyncio.sleep(300)
+            assert (await wf.get(run_id)).run_state is RunState.DATA_DELETED
+
+    virtually(main())
