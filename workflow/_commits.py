@@ -112,6 +112,9 @@ class Commits:
             async with asyncio.timeout(patience.total_seconds()):
                 return await pending.done
         except TimeoutError:
+            if pending.done.done() and not pending.done.cancelled():
+                # The answer came at the very moment of the deadline.
+                return pending.done.result()
             pending.abandoned = True
             if pending.sent:
                 raise OutcomeUnknown(f"no answer from the store within {patience}") from None

@@ -30,6 +30,13 @@ class HandlerCancelled(RuntimeError):
     """A handler raised CancelledError although nobody cancelled it: something it waited for was cancelled."""
 
 
+class HandlerExit(RuntimeError):
+    """A handler raised SystemExit, as command-line code does on a bad argument. A worker does not end for that."""
+
+    def __init__(self, handler: str, code: object) -> None:
+        super().__init__(f"{handler} tried to exit the program with {code!r}")
+
+
 class Invoker:
     """Calls handlers; the threads of plain functions come from a limiter of its own."""
 
@@ -56,6 +63,8 @@ class Invoker:
             if task.cancelling() > cancelled_before:
                 raise
             raise HandlerCancelled(f"{handler.name} was not cancelled, but something it waited for was") from error
+        except SystemExit as error:
+            raise HandlerExit(handler.name, error.code) from error
         if task.cancelling() > cancelled_before:
             # The handler swallowed a cancellation; a cancelled attempt has no result.
             raise asyncio.CancelledError
@@ -101,15 +110,15 @@ class Invoker:
     async def _in_thread(self, handler: Handler, args: tuple[Any, ...], timeout: timedelta | None) -> Any:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(self._threads)
-        call = anyio.to_thread.run_sync(handler.call, *args, limiter=self._limiter)
+        call = anyio.to_thread.run_sync(_in_its_thread, handler, args, limiter=self._limiter)
         thread = asyncio.ensure_future(call)
+        # It may end long after a stop has given up on it; nobody is interested in its error then.
+        thread.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         done, _ = await asyncio.wait({thread}, timeout=None if timeout is None else timeout.total_seconds())
         if done:
             return thread.result()
         self._logger.warning("%s overran its timeout of %s; its slot waits for the thread", handler.name, timeout)
         await asyncio.wait({thread})
-        if not thread.cancelled():
-            thread.exception()
         raise HandlerTimeout(f"{handler.name} took longer than {timeout}")
 
     def _warn(self, name: str, seconds: float) -> None:
@@ -119,6 +128,15 @@ class Invoker:
             seconds,
             extra={"handler": name},
         )
+
+
+def _in_its_thread(handler: Handler, args: tuple[Any, ...]) -> Any:
+    """Call a plain function in its thread."""
+    try:
+        return handler.call(*args)
+    except SystemExit as error:
+        # Here already: the task that waits for the thread would take the loop down with it.
+        raise HandlerExit(handler.name, error.code) from error
 
 
 @types.coroutine

@@ -95,4 +95,12 @@ def auto_pause(engine: Engine[Any, Any], record: Record, reason: str, error: str
 
 def error_text(error: BaseException) -> str:
     """What is kept of an error: its type and text first, then the trace."""
-    return f"{type(error).__name__}: {error}\n\n" + "".join(traceback.format_exception(error))
+    return f"{type(error).__name__}: {brief(error)}\n\n" + "".join(traceback.format_exception(error))
+
+
+def brief(error: BaseException) -> str:
+    """The error's own text."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - whoever wrote its __str__ must not hide that the attempt failed
+        return "(its text cannot be had)"

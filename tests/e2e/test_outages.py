@@ -1,7 +1,8 @@
 """Ports that fail, stall or break their word, in virtual time: verbs answer, stops end, timers are not late."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from tests.e2e.virtual import clock, virtually
 from workflow import Builder, Decision, Options, Run, RunState, Unavailable, Workflow
 from workflow._change import Change, Outcome
 from workflow._record import TimeoutRecord
-from workflow.protocols import Backend
+from workflow.protocols import Backend, Lease
 from workflow_adapters.memory import (
     MemoryEventStreamer,
     MemoryRecordStore,
@@ -316,5 +317,44 @@ def test_a_deletion_is_swept_although_its_run_s_status_is_no_longer_known() -> N
         async with wf.running():
             await asyncio.sleep(300)
             assert (await wf.get(run_id)).run_state is RunState.DATA_DELETED
+
+    virtually(main())
+
+
+class Unclean(MemoryRoleScheduler):
+    """Every holder before has crashed."""
+
+    @asynccontextmanager
+    async def _hold(self, role: str) -> AsyncIterator[Lease]:
+        async with super()._hold(role) as lease:
+            lease.unclean = True
+            yield lease
+
+
+def test_a_start_that_was_noted_but_never_made_is_no_crash() -> None:
+    """Design: crashes count. A stop between the note of the start and the start is none."""
+
+    async def main() -> None:
+        ports = Ports()
+        ports.backend.role_scheduler = Unclean()
+        builder = Builder("noted", Thing, Status)
+
+        @builder.step(Status.A)
+        async def work(run: Run[Thing, Status]) -> Literal[Status.B]:
+            return Status.B
+
+        wf = builder.build(ports.backend, clock=clock())
+        async with wf.running():
+            await asyncio.sleep(1)
+            run_id = await wf.trigger("key")
+            ports.records.cut = True
+            await asyncio.sleep(1)
+            await wf.stop(timedelta(0))
+        ports.records.cut = False
+        await wf._engine.commits.flush()
+        again = builder.build(ports.backend, clock=clock())
+        async with again.running():
+            await again.wait_for("key", Status.B, run_id=run_id, timeout=SOON)
+        assert [version.attempt for version in await again.history(run_id)] == [1, 1]
 
     virtually(main())

@@ -14,7 +14,7 @@ from .. import _names
 from .._engine import Engine, role_group
 from .._event import ConnectorEvent, DeadLetter
 from .._handlers import Connector
-from .._results import error_text
+from .._results import brief, error_text
 from .._shard import Shard
 from .._transitions import clip
 from .._wake import Wake
@@ -91,7 +91,7 @@ class _Feed:
             self._connector.name,
             event.id,
             attempt,
-            error,
+            brief(error),
             exc_info=error,
             extra={"workflow": self._engine.name, "foreign_id": event.foreign_id, "process_name": self._process},
         )

@@ -12,7 +12,7 @@ from .._change import Move
 from .._engine import Engine
 from .._event import Event
 from .._record import Record
-from .._results import error_text
+from .._results import brief, error_text
 from .._runstate import RunState
 from .._shard import WHOLE
 from .consumer import Consumer
@@ -94,7 +94,9 @@ class DeleteWork:
         except Exception as error:
             engine.metrics.error(engine.name, self._process)
             extra = engine.extra(record, self._process)
-            engine.logger.warning("erasing failed (attempt %d): %s", record.attempt, error, exc_info=error, extra=extra)
+            engine.logger.warning(
+                "erasing failed (attempt %d): %s", record.attempt, brief(error), exc_info=error, extra=extra
+            )
             delay = engine.settings.options().back_off().delay(record.attempt, engine.entropy.draw)
             return engine.transitions.failed(record, error_text(error), engine.now(), delay, attempt_id)
 

@@ -13,6 +13,7 @@ from .._engine import Engine
 from .._event import Event
 from .._handlers import Handler
 from .._record import Record
+from .._results import brief
 from .._runstate import RunState
 from .._shard import WHOLE
 from ..errors import InvalidObject
@@ -90,7 +91,7 @@ class _Hook:
         engine = self._engine
         self._metrics.error()
         extra = engine.extra(record, self._process)
-        engine.logger.warning("hook failed (attempt %d): %s", event.attempt, error, exc_info=error, extra=extra)
+        engine.logger.warning("hook failed (attempt %d): %s", event.attempt, brief(error), exc_info=error, extra=extra)
         delay = engine.settings.options().back_off().delay(event.attempt, engine.entropy.draw)
         present: Record | None = record
         for _ in range(PARKS):

@@ -14,7 +14,7 @@ from .._engine import Engine, role_group
 from .._event import Event
 from .._handlers import Step
 from .._record import Record
-from .._results import auto_pause, error_text, failure, interpret
+from .._results import auto_pause, brief, error_text, failure, interpret
 from .._runstate import RUNNABLE
 from .._shard import Shard
 from ..errors import InvalidObject
@@ -128,9 +128,9 @@ class StepWork:
             return True
         if self._suspicious():
             mark = Mark(run_id=record.run_id, version=record.version, started_by=self._mark_of_this_tenure())
-            if not (await engine.commits.apply(mark)).ok:
-                return True
             try:
+                if not (await engine.commits.apply(mark)).ok:
+                    return True
                 await self._attempt(record)
             except asyncio.CancelledError:
                 # Being asked to stop is no crash: take the note back, the attempt does not count.
@@ -172,7 +172,7 @@ class StepWork:
         engine = self._engine
         self._metrics.error()
         extra = engine.extra(record, self.process)
-        engine.logger.warning("attempt %d failed: %s", record.attempt, error, exc_info=error, extra=extra)
+        engine.logger.warning("attempt %d failed: %s", record.attempt, brief(error), exc_info=error, extra=extra)
         move = failure(engine, record, error_text(error), self._options, attempt_id)
         if move.record.auto_paused:
             engine.debug("paused record after exceeding allowed error count", record, self.process)

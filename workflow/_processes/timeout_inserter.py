@@ -14,7 +14,7 @@ from .._engine import Engine
 from .._event import Event
 from .._handlers import Timeout
 from .._record import Record, TimeoutRecord
-from .._results import auto_pause, error_text
+from .._results import auto_pause, brief, error_text
 from .._run import Run
 from .._runstate import RUNNABLE
 from .._shard import WHOLE
@@ -167,7 +167,7 @@ class InserterWork:
         options = engine.settings.options(self._timeouts[0].options)
         engine.metrics.error(engine.name, self._process)
         extra = engine.extra(record, self._process)
-        engine.logger.warning("timer failed (attempt %d): %s", attempt, error, exc_info=error, extra=extra)
+        engine.logger.warning("timer failed (attempt %d): %s", attempt, brief(error), exc_info=error, extra=extra)
         if options.pause_after_err_count and attempt >= options.pause_after_err_count:
             move = auto_pause(engine, record, AUTO_PAUSE_REASON, error_text(error), engine.entropy.attempt_id())
             await engine.commits.apply(move)

@@ -17,7 +17,7 @@ from .._change import Verdict
 from .._engine import Engine
 from .._handlers import Timeout
 from .._record import Record, TimeoutRecord
-from .._results import auto_pause, error_text, interpret
+from .._results import auto_pause, brief, error_text, interpret
 from .._runstate import RunState
 from .._transitions import AUTO_PAUSE_REASON, clip
 from .._wake import Wake
@@ -78,7 +78,7 @@ class TimeoutPoller:
                     await self._poll()
                 except Exception as error:  # nobody else would start this loop again
                     extra = {"workflow": self._engine.name}
-                    self._logger.error("timers cannot be read now: %s", error, exc_info=error, extra=extra)
+                    self._logger.error("timers cannot be read now: %s", brief(error), exc_info=error, extra=extra)
                     await asyncio.sleep(RETRY)
         finally:
             listener.cancel()
@@ -228,7 +228,9 @@ class TimeoutPoller:
         options = engine.settings.options(declared.options)
         engine.metrics.error(engine.name, process)
         extra = engine.extra(record, process)
-        self._logger.warning("timeout failed (attempt %d): %s", timeout.attempt, error, exc_info=error, extra=extra)
+        self._logger.warning(
+            "timeout failed (attempt %d): %s", timeout.attempt, brief(error), exc_info=error, extra=extra
+        )
         threshold = options.pause_after_err_count or 0
         if threshold and timeout.attempt >= threshold:
             await self._pause(record, AUTO_PAUSE_REASON, error, process)
