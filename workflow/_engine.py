@@ -77,7 +77,7 @@ class Engine(Generic[ObjectT, StatusT]):
         self.codec = codec
         self.invoker = Invoker(self.logger)
         self.lane = Lane()
-        self.waiting = Waiting(self.stream, self.logger)
+        self.waiting = Waiting(definition.name, self.stream, self.logger)
         self.transitions = Transitions(
             definition.name, definition.graph, definition.status_text, _lags(definition, settings)
         )
@@ -209,4 +209,4 @@ def _lags(definition: Definition[Any, Any], settings: Settings) -> dict[int, tim
 
 def role_group(workflow_name: str, shard: object) -> str:
     """Roles of one workflow and one shard belong together, so that a run stays with its process."""
-    return f"{_names.joined(workflow_name)}/{shard}"
+    return f"{_names.role(workflow_name)}/{shard}"

@@ -4,6 +4,8 @@ Roles are stable: they name locks and durable cursors, so they hold the number o
 people: they hold its text and are the keys of `Workflow.states()` and a label of the metrics.
 """
 
+import zlib
+
 from ._shard import Shard
 
 
@@ -25,6 +27,17 @@ def run_state_change_topic(workflow_name: str) -> str:
 def joined(*parts: object) -> str:
     """The parts as one role or process name: joined by "-", lower case, "_" for every space."""
     return "-".join(str(part) for part in parts).lower().replace(" ", "_")
+
+
+def role(workflow_name: str, *parts: object) -> str:
+    """A role of one workflow; workflows whose names read alike have different ones.
+
+    A name that is lower case without "_" is written as it is; any other could be read as one of those, so a checksum
+    of the exact name follows it.
+    """
+    exact = workflow_name.lower() == workflow_name and "_" not in workflow_name
+    owner = workflow_name if exact else f"{workflow_name}-{zlib.crc32(workflow_name.encode()):08x}"
+    return joined(owner, *parts)
 
 
 def shard_parts(shard: Shard) -> tuple[object, ...]:

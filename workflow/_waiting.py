@@ -72,14 +72,15 @@ class _Tail:
 class Waiting:
     """Everybody in this process who waits for a run of one workflow."""
 
-    def __init__(self, stream: EventStreamer, logger: logging.Logger) -> None:
-        self._stream, self._logger = stream, logger
+    def __init__(self, workflow_name: str, stream: EventStreamer, logger: logging.Logger) -> None:
+        self._workflow_name, self._stream, self._logger = workflow_name, stream, logger
         self._watches: dict[str, list[Watch]] = {}
         self._tails: dict[str, _Tail] = {}
 
     def notify(self, news: News) -> None:
         """Tell those who wait about a version."""
-        if not self._watches:
+        # Workflows whose names read alike share topics.
+        if not self._watches or news.workflow_name != self._workflow_name:
             return
         for watch in self._watches.get(news.foreign_id, ()):
             if watch.wants(news):

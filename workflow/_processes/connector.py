@@ -33,10 +33,12 @@ def connector_processes(engine: Engine[Any, Any], connector: Connector, api: obj
     processes = []
     for index in range(1, total + 1):
         shard = Shard(index, total)
-        role = _names.joined(connector.name, "connector", "to", engine.name, *_names.shard_parts(shard))
-        feed = _Feed(engine, connector, api, role)
+        name = _names.joined(connector.name, "connector", "to", engine.name, *_names.shard_parts(shard))
+        owner = _names.role(engine.name, *_names.shard_parts(shard))
+        role = _names.joined(connector.name, "connector", "to", owner)
+        feed = _Feed(engine, connector, api, name)
         body = _body(connector, feed, _names.consumer(role, shard), shard, options.max_in_flight or 1)
-        processes.append(Process(name=role, role=role, body=body, group=role_group(engine.name, shard)))
+        processes.append(Process(name=name, role=role, body=body, group=role_group(engine.name, shard)))
     return processes
 
 

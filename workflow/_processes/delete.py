@@ -26,7 +26,7 @@ ERASED = b'{"result":"deleted"}'
 
 def delete_process(engine: Engine[Any, Any]) -> Process:
     """The process that erases data."""
-    role = _names.joined(engine.name, "delete", "consumer")
+    role = _names.role(engine.name, "delete", "consumer")
     name = _names.joined("delete", "consumer")
     reader = StreamReader(engine, _names.delete_topic(engine.name), role, WHOLE)
 

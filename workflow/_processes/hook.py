@@ -28,7 +28,7 @@ PARKS = 5
 
 def hook_process(engine: Engine[Any, Any], run_state: RunState, handler: Handler) -> Process:
     """The process that calls the hook of one run state."""
-    role = _names.joined(engine.name, run_state, "run-state-change-hook", "consumer")
+    role = _names.role(engine.name, run_state, "run-state-change-hook", "consumer")
     name = _names.joined(run_state, "run-state-change-hook", "consumer")
     options = engine.settings.options()
     reader = StreamReader(engine, _names.run_state_change_topic(engine.name), role, WHOLE)

@@ -26,7 +26,7 @@ def outbox_process(engine: Engine[Any, Any]) -> Process:
     name = _names.joined("outbox", "consumer")
     return Process(
         name=name,
-        role=_names.joined(engine.name, name),
+        role=_names.role(engine.name, name),
         body=_Relay(engine, name).run,
         back_off=options.err_back_off,
     )

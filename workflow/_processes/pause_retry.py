@@ -34,7 +34,7 @@ def pause_retry_process(engine: Engine[Any, Any], after: timedelta) -> Process:
             wait = min(max(after / LOOKS, LEAST), MOST)
             await sleep_unless(tenure.leaving, engine.clock, engine.now() + wait)
 
-    return Process(name=name, role=_names.joined(engine.name, name), body=body)
+    return Process(name=name, role=_names.role(engine.name, name), body=body)
 
 
 async def _resume_page(engine: Engine[Any, Any], after: timedelta) -> int:

@@ -38,7 +38,7 @@ def step_processes(engine: Engine[Any, Any], step: Step) -> list[Process]:
     processes = []
     for index in range(1, total + 1):
         shard = Shard(index, total)
-        role = _names.joined(engine.name, step.status, *_names.shard_parts(shard))
+        role = _names.role(engine.name, step.status, *_names.shard_parts(shard))
         name = _names.joined(engine.definition.status_text(step.status), *_names.shard_parts(shard))
         work = StepWork(engine, step, name)
         reader = StreamReader(engine, _names.topic(engine.name, step.status), _names.consumer(role, shard), shard)

@@ -28,7 +28,7 @@ PAGE = 500
 def sweep_process(engine: Engine[Any, Any]) -> Process:
     """The process that looks for stalled runs."""
     name = _names.joined("sweep", "consumer")
-    return Process(name=name, role=_names.joined(engine.name, name), body=_Sweeper(engine, name).run)
+    return Process(name=name, role=_names.role(engine.name, name), body=_Sweeper(engine, name).run)
 
 
 class _Sweeper:
@@ -98,16 +98,14 @@ class _Sweeper:
         topic = _names.topic(self._engine.name, status)
         consumers = []
         if status in self._steps:
-            consumers.append(
-                _names.consumer(_names.joined(self._engine.name, status, *_names.shard_parts(WHOLE)), WHOLE)
-            )
+            consumers.append(_names.consumer(_names.role(self._engine.name, status, *_names.shard_parts(WHOLE)), WHOLE))
         if status in self._timers:
-            consumers.append(_names.joined(self._engine.name, status, "timeout-auto-inserter-consumer"))
+            consumers.append(_names.role(self._engine.name, status, "timeout-auto-inserter-consumer"))
         limits = [await self._limit(topic, consumer, settled) for consumer in consumers]
         return min(limits)
 
     def _delete_consumer(self) -> str:
-        return _names.joined(self._engine.name, "delete", "consumer")
+        return _names.role(self._engine.name, "delete", "consumer")
 
     async def _limit(self, topic: str, consumer: str, settled: datetime) -> datetime:
         oldest = await self._engine.stream.lag(topic, consumer)

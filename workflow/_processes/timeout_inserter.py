@@ -31,7 +31,7 @@ MARKS = 5
 
 def inserter_process(engine: Engine[Any, Any], status: int) -> Process:
     """The process that arms the timers of one status."""
-    role = _names.joined(engine.name, status, "timeout-auto-inserter-consumer")
+    role = _names.role(engine.name, status, "timeout-auto-inserter-consumer")
     name = _names.joined(engine.definition.status_text(status), "timeout-auto-inserter-consumer")
     work = InserterWork(engine, status, name, role)
     reader = StreamReader(engine, _names.topic(engine.name, status), role, WHOLE)

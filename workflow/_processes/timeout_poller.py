@@ -67,7 +67,7 @@ class TimeoutPoller:
                 del self._held[status]
             await tenure.drain([task for task, timeout in self._tasks.items() if timeout.status == status])
 
-        return Process(name=name, role=_names.joined(self._engine.name, status, "timeout-consumer"), body=body)
+        return Process(name=name, role=_names.role(self._engine.name, status, "timeout-consumer"), body=body)
 
     async def run(self) -> None:
         """Fire timers until cancelled."""
