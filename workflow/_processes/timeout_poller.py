@@ -102,13 +102,14 @@ class TimeoutPoller:
             await self._wake.sleep()
             return
         now = self._engine.now()
+        at_most = min(self._polls[status] for status in self._held)  # asked before the look: roles may go meanwhile
         page = await self._engine.timeouts.claim_due(
             self._engine.name, tuple(self._held), now=now, until=now + CLAIM, limit=room
         )
         if page.timeouts:
             await self._fire_all(page.timeouts)
             return
-        await self._wake.sleep(until=page.next_due, at_most=min(self._polls[status] for status in self._held))
+        await self._wake.sleep(until=page.next_due, at_most=at_most)
 
     async def _fire_all(self, timeouts: tuple[TimeoutRecord, ...]) -> None:
         records = await self._engine.records.lookup([timeout.run_id for timeout in timeouts])
