@@ -1,6 +1,6 @@
 """A worker process: runs workflows of the model until it is told to stop, or killed.
 
-`python -m tests.soak.worker URL SCHEMA LEASE_SECONDS PARALLEL_COUNT NAME…`
+`python -m tests.soak.worker STORE SCHEMA LEASE_SECONDS PARALLEL_COUNT NAME…`
 """
 
 import asyncio
@@ -8,18 +8,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
 from tests.soak.model import declare
-from workflow_adapters.postgres import PostgresBackend
+from tests.soak.stores import opened
 
 
-async def work(url: str, schema: str, lease_time: float, parallel_count: int, names: Sequence[str]) -> None:
+async def work(store: str, schema: str, lease_time: float, parallel_count: int, names: Sequence[str]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with AsyncExitStack() as stack:
-        backend = PostgresBackend(url, schema=schema, lease_time=timedelta(seconds=lease_time))
-        await stack.enter_async_context(backend)
+        backend = await stack.enter_async_context(opened(store, schema, lease_time))
         for name in names:
             await stack.enter_async_context(declare(name, parallel_count).build(backend).running())
         await stop.wait()
@@ -48,10 +46,10 @@ class Worker:
 
 
 async def start(
-    url: str, schema: str, *, lease_time: float, parallel_count: int = 4, names: Sequence[str] = ("soak",)
+    store: str, schema: str, *, lease_time: float, parallel_count: int = 4, names: Sequence[str] = ("soak",)
 ) -> Worker:
     """Start a worker process."""
-    arguments = [url, schema, str(lease_time), str(parallel_count), *names]
+    arguments = [store, schema, str(lease_time), str(parallel_count), *names]
     return Worker(await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.soak.worker", *arguments))
 
 
