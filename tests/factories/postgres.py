@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -22,8 +23,8 @@ from workflow_adapters.postgres import PostgresBackend
 class _GatedBackend(PostgresBackend):
     """A backend that reaches its server through a gate."""
 
-    def __init__(self, dsn: str, gate: Gate, *, schema: str, lease_time: timedelta, safety_net: timedelta) -> None:
-        super().__init__(dsn, schema=schema, lease_time=lease_time, safety_net=safety_net)
+    def __init__(self, dsn: str, gate: Gate, **options: Any) -> None:
+        super().__init__(dsn, **options)
         self.gate = gate
 
     def parts(self) -> Sequence[object]:
@@ -39,26 +40,30 @@ class PostgresFactory(Factory):
     lease_time = timedelta(seconds=3)
     safety_net = timedelta(seconds=1)
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, **options: Any) -> None:
         self._dsn = dsn
         self._schema = f"test_{uuid.uuid4().hex[:12]}"
+        self._options = {
+            "schema": self._schema,
+            "lease_time": self.lease_time,
+            "safety_net": self.safety_net,
+            **options,
+        }
         self._rows_made = False
         self._making = asyncio.Lock()
 
     def backend(self) -> Backend:
         if not self.breakable:
-            return PostgresBackend(
-                self._dsn, schema=self._schema, lease_time=self.lease_time, safety_net=self.safety_net
-            )
+            return PostgresBackend(self._dsn, **self._options)
         address = urlsplit(self._dsn)
         gate = Gate(address.hostname or "127.0.0.1", address.port or 5432)
         user = f"{address.netloc.rpartition('@')[0]}@" if "@" in address.netloc else ""
         through = urlunsplit(address._replace(netloc=f"{user}127.0.0.1:{gate.port}"))
-        return _GatedBackend(through, gate, schema=self._schema, lease_time=self.lease_time, safety_net=self.safety_net)
+        return _GatedBackend(through, gate, **self._options)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
-        connection = await asyncpg.connect(self._dsn)
+        connection = await asyncpg.connect(self._dsn, statement_cache_size=0)  # it may be a pooler
         try:
             yield connection
         finally:

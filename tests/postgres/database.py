@@ -85,9 +85,9 @@ class User:
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+async def connected(url: str, **options: Any) -> AsyncIterator[asyncpg.Connection]:
     """A connection of the test's own."""
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(url, **options)
     try:
         yield connection
     finally:
