@@ -132,7 +132,7 @@ async def verify(
 
 async def _batches(store: RecordStore, workflow_name: str) -> AsyncIterator[Sequence[Record]]:
     offset = 0
-    # Records are listed by creation and never removed, so an offset neither skips nor repeats a run.
+    # Records are listed by creation, so an offset repeats no run; it skips some only where retention removes others.
     while records := await store.list(RecordQuery(workflow_name=workflow_name, offset=offset, limit=BATCH)):
         yield records
         offset += len(records)
@@ -163,6 +163,8 @@ class _Checker:
             self._run(record, history, present.get(record.run_id))
 
     def _run(self, before: Record, history: Sequence[Record], after: Record | None) -> None:
+        if after is None and before.run_state.finished:
+            return  # retention has removed it meanwhile
         report = self.report
         report.runs += 1
         report.versions += len(history)

@@ -35,7 +35,8 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
         finished_runs: completed, cancelled and erased runs with their history and timers, counted from their last
             version; None keeps them for ever. A run ID that was removed may be used again.
         events: events that every consumer of their topic has read, counted from when they were sent.
-        abandoned_consumers: a consumer whose cursor has not moved for so long no longer holds events back.
+        abandoned_consumers: an event that a consumer has left unread for so long, without reading anything else
+            either, is no longer held back for it.
         every: how often a process looks for something to remove.
     """
 
@@ -60,7 +61,8 @@ timeouts as (delete from {schema}.timeouts t using gone where t.run_id = gone.ru
 select count(*) from gone
 """
 
-# A page of the log, oldest first; of it, what is old enough and behind the cursor of every consumer of its topic.
+# A page of the log, oldest first; of it, what is old enough and behind the cursor of every consumer of its topic. A
+# consumer that had nothing to read for long is not abandoned: it must have left this very event lying for so long.
 _FORGET_EVENTS = """
 with page as (
     select position, topic, partition, sent_at from {schema}.events
@@ -68,8 +70,7 @@ with page as (
     order by position limit $3
 ),
 readers as (
-    select topic, consumer from {schema}.cursors group by topic, consumer
-    having max(updated_at) > clock_timestamp() - $2::interval
+    select topic, consumer, max(updated_at) as moved_at from {schema}.cursors group by topic, consumer
 ),
 gone as (
     delete from {schema}.events e using page p
@@ -77,6 +78,7 @@ gone as (
         select 1 from readers r left join {schema}.cursors c
             on c.topic = r.topic and c.consumer = r.consumer and c.partition = p.partition
         where r.topic = p.topic and coalesce(c.position, 0) < p.position
+            and greatest(r.moved_at, p.sent_at) > clock_timestamp() - $2::interval
     )
 )
 select max(position), count(*), bool_and(sent_at < clock_timestamp() - $1::interval) from page
