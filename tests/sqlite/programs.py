@@ -201,10 +201,12 @@ async def closes_early(path: str) -> None:
     backend = opened(path)
     await backend.__aenter__()
     wf = moving(backend)
-    async with wf.running():
-        run_id = await wf.trigger("key")
-        await wf.wait_for("key", Status.C, run_id=run_id)
-        await backend.__aexit__(None, None, None)
+    try:
+        async with wf.running():
+            run_id = await wf.trigger("key")
+            await wf.wait_for("key", Status.C, run_id=run_id)
+            await backend.__aexit__(None, None, None)
+    except BackendNotOpen:
         print("closed", flush=True)
 
 

@@ -17,7 +17,7 @@ import asyncpg
 
 from workflow._event import Event
 from workflow._shard import Shard, partition_of
-from workflow.errors import EventsRefused, OutcomeUnknown, Unavailable
+from workflow.errors import EventsRefused
 from workflow.protocols import EventReceiver, EventStreamer
 
 from .connections import Lane
@@ -197,7 +197,7 @@ class PostgresEventStreamer(EventStreamer):
         rows = [(topic, name, partition, position) for (topic, name, partition), position in sorted(acks.items())]
         try:
             await self._sends.write(self._ack_sql, *columns(rows, 4))
-        except (Unavailable, OutcomeUnknown) as error:
+        except Exception as error:  # noqa: BLE001 - nobody else would start this loop again
             _log.warning("acknowledgements wait: %s", described(error))
             for key, position in acks.items():
                 self._acks[key] = max(position, self._acks.get(key, 0))

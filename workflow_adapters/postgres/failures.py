@@ -21,7 +21,15 @@ __all__ = [
     "unavailable",
 ]
 
-LOST = (OSError, asyncio.TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError, EOFError)
+LOST = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.InterfaceError,
+    # The server has ended the connection while nothing was asked of it, and the driver's protocol has not yet noticed.
+    asyncpg.InternalClientError,
+    asyncpg.PostgresError,
+    EOFError,
+)
 """Everything that the driver raises and that may mean a broken connection; judged by `is_lost`."""
 
 _CLOSING = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
@@ -44,7 +52,7 @@ def is_lost(error: BaseException) -> bool:
         return False
     if isinstance(error, asyncpg.PostgresError):
         return _state(error).startswith(_CLOSING)
-    return isinstance(error, OSError | asyncio.TimeoutError | asyncpg.InterfaceError | EOFError)
+    return isinstance(error, LOST)
 
 
 def is_transient(error: BaseException) -> bool:

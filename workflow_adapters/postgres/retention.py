@@ -10,10 +10,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-import asyncpg
 import msgspec
-
-from workflow.errors import OutcomeUnknown, Unavailable
 
 from .connections import Connection, Lane
 from .failures import described
@@ -121,7 +118,7 @@ class Tidier:
             await asyncio.sleep(self._retention.every.total_seconds())
             try:
                 await self.tidy()
-            except (Unavailable, OutcomeUnknown, asyncpg.PostgresError) as error:
+            except Exception as error:  # noqa: BLE001 - nobody else would start this loop again
                 _log.warning("retention waits: %s", described(error))
 
     async def _forget_runs(self, keep: timedelta) -> bool:

@@ -154,7 +154,7 @@ class PostgresRoleScheduler(RoleScheduler):
                 continue
             try:
                 pause = await self._beat()
-            except (Unavailable, OutcomeUnknown, asyncpg.PostgresError) as error:
+            except Exception as error:  # noqa: BLE001 - nobody else would start this loop again
                 _log.warning("roles cannot be renewed: %s", described(error))
                 self._leave_behind()
                 pause = self._lease_time / 10

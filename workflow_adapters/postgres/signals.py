@@ -11,10 +11,6 @@ import logging
 import uuid
 from collections.abc import Callable
 
-import asyncpg
-
-from workflow.errors import OutcomeUnknown, Unavailable
-
 from .connections import Connections, Lane
 from .failures import LOST, described
 from .names import quoted
@@ -96,7 +92,7 @@ class Signals:
             payloads, self._pending = self._pending, set()
             try:
                 await self._sender.write(_NOTIFY, self._channel, list(payloads))
-            except (Unavailable, OutcomeUnknown, asyncpg.PostgresError) as error:
+            except Exception as error:  # noqa: BLE001 - nobody else would start this loop again
                 _log.debug("wake-ups lost: %s", described(error))
             await asyncio.sleep(_SPACING)
 
@@ -140,7 +136,7 @@ class Signals:
             await asyncio.sleep(pause)
             try:
                 numbers = tuple((await self._reader.fetch(self._numbers_sql))[0])
-            except (Unavailable, asyncpg.PostgresError) as error:
+            except Exception as error:  # noqa: BLE001 - nobody else would start this loop again
                 _log.debug("no wake-ups: %s", described(error))
                 continue
             if numbers != known:

@@ -8,11 +8,9 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-import asyncpg
 import msgspec
 
 from workflow._event import Event
-from workflow.errors import Unavailable
 
 from .connections import Lane
 from .failures import described
@@ -93,7 +91,7 @@ class Tail:
             try:
                 while self._receivers and await self._read():
                     pass
-            except (Unavailable, asyncpg.PostgresError) as error:
+            except Exception as error:  # noqa: BLE001 - nobody else would start this loop again
                 _log.warning("cannot read new events: %s", described(error))
                 await asyncio.sleep(_RETRY_AFTER)
                 self._news.set()
