@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.e2e.model import Status, Thing
-from workflow import Builder, Event, OutboxOptions, Run, RunState, Workflow
+from workflow import BackendNotOpen, Builder, Event, OutboxOptions, Run, RunState, Workflow
 from workflow._shard import WHOLE
 from workflow.protocols import Backend
 from workflow_adapters.memory import MemoryBackend
@@ -207,7 +207,8 @@ async def closes_early(path: str) -> None:
             await wf.wait_for("key", Status.C, run_id=run_id)
             await backend.__aexit__(None, None, None)
     except BackendNotOpen:
-        print("closed", flush=True)
+        pass  # what a file says; memory goes on as long as its process
+    print("closed", flush=True)
 
 
 async def many(path: str) -> None:

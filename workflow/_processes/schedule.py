@@ -49,7 +49,8 @@ class Scheduled:
     @property
     def name(self) -> str:
         """The name of its process."""
-        return _names.joined(self.foreign_id, "scheduler", self.spec)
+        zone = () if self.timezone == "UTC" else (self.timezone,)
+        return _names.joined(self.foreign_id, "scheduler", self.spec, *zone)
 
     def role(self, workflow_name: str) -> str:
         """Its lock: foreign IDs that read alike ("A b", "a_b") must not share one."""

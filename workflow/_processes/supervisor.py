@@ -38,7 +38,7 @@ class Process:
     """One loop that needs a role.
 
     Attributes:
-        name: for people; unique within the workflow.
+        name: for people.
         role: the lock; unique within the backend.
         body: works until `tenure.leaving` is set. Returning earlier, or an error, starts it again.
         back_off: the wait after an error.
@@ -71,6 +71,7 @@ class Supervisor:
     def __init__(self, workflow_name: str, roles: RoleScheduler, metrics: Metrics, logger: logging.Logger) -> None:
         self._workflow_name, self._roles = workflow_name, roles
         self._metrics, self._logger = metrics, logger
+        # By role: the names of two schedules may read alike.
         self._seats: dict[str, _Seat] = {}
         self._drain_time = 0.0
         self.states: dict[str, ProcessState] = {}
