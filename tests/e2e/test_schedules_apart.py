@@ -63,5 +63,5 @@ def test_the_same_schedule_twice_is_a_build_error() -> None:
     schedules_of(builder)
     for _ in range(2):
         builder.schedule("report", "@daily")
-    with pytest.raises(BuildError, match="'report', '@daily'.* already exists in UTC"):
+    with pytest.raises(BuildError, match=r"'report', '@daily'.* already exists in UTC"):
         builder.build(MemoryBackend())
