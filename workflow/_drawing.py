@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from . import _diagram
+from . import _arguments, _diagram
 from ._definition import Definition, has_own_text
 from ._diagram import Direction
 from ._workflow import Workflow
@@ -13,10 +13,11 @@ def diagram(wf: Workflow[Any, Any], direction: Direction = Direction.LEFT_TO_RIG
     """The workflow's graph as a Mermaid state diagram in a Markdown fence.
 
     Raises:
-        TypeError: `wf` is not a `Workflow`.
+        TypeError: `wf` is not a `Workflow`, or `direction` not a `Direction`.
     """
     if not isinstance(wf, Workflow):
         raise TypeError(f"cannot create a diagram of {wf!r}: not a Workflow")
+    _arguments.instance("direction", direction, Direction)
     definition: Definition[Any, Any] = wf._engine.definition  # noqa: SLF001 - drawing needs no public accessor
     return _diagram.render(definition.name, definition.graph, lambda status: _label(definition, status), direction)
 

@@ -12,7 +12,7 @@ from .._record import Meta, Record
 from .._run import ObjectT, Run, StatusT
 from .._runstate import RunState
 from .._workflow import Workflow
-from ..errors import RecordNotFound, WaitTimeout
+from ..errors import RecordNotFound, StatusNotConfigured, WaitTimeout
 
 PATIENCE = timedelta(seconds=10)
 """How long these helpers wait when they are not told."""
@@ -97,8 +97,11 @@ async def await_timeout_insert(
 
     Raises:
         WaitTimeout: none was armed in time.
+        StatusNotConfigured: the workflow has no timeout on that status.
     """
     engine = wf._engine  # noqa: SLF001 - the kit belongs to the engine
+    if engine.definition.checked(status) not in engine.definition.timeouts:
+        raise StatusNotConfigured(wf.name, status, "it has no timeout")
     deadline = asyncio.get_running_loop().time() + timeout.total_seconds()
     while asyncio.get_running_loop().time() < deadline:
         armed = await engine.timeouts.list(wf.name, run_id=run_id)
