@@ -54,7 +54,7 @@ class Lifecycle:
             await self._stopped.wait()
             return
         engine = self._engine
-        supervisor = self._supervisor = Supervisor(engine.name, engine.roles, engine.metrics, engine.logger)
+        supervisor = self._supervisor = self._new_supervisor()
         # Made anew, because an event belongs to the loop it was first waited for in.
         self._stopped, self.launched = asyncio.Event(), asyncio.Event()
         poller = TimeoutPoller(engine) if engine.definition.timeouts else None
@@ -100,13 +100,17 @@ class Lifecycle:
         process = schedule_process(self._engine, scheduled, trigger)
         supervisor = self._supervisor
         if self._group is None or supervisor is None:
-            supervisor = Supervisor(self._engine.name, self._engine.roles, self._engine.metrics, self._engine.logger)
+            supervisor = self._new_supervisor()
             await supervisor.keep_going(supervisor.announce(process))
             if supervisor.failed is not None:
                 raise supervisor.failed
             return
         self._launch(process)
         await supervisor.finished(process.role)
+
+    def _new_supervisor(self) -> Supervisor:
+        engine = self._engine
+        return Supervisor(engine.name, engine.roles, engine.metrics, engine.logger, debug=engine.settings.debug)
 
     def _launch(self, process: Process) -> None:
         """Keep the process going, once: a schedule may be asked for twice."""

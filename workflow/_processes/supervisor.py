@@ -68,8 +68,10 @@ class Supervisor:
         failed: why it stopped by itself: the one error that no back-off mends.
     """
 
-    def __init__(self, workflow_name: str, roles: RoleScheduler, metrics: Metrics, logger: logging.Logger) -> None:
-        self._workflow_name, self._roles = workflow_name, roles
+    def __init__(
+        self, workflow_name: str, roles: RoleScheduler, metrics: Metrics, logger: logging.Logger, *, debug: bool
+    ) -> None:
+        self._workflow_name, self._roles, self._debug = workflow_name, roles, debug
         self._metrics, self._logger = metrics, logger
         # By role: the names of two schedules may read alike.
         self._seats: dict[str, _Seat] = {}
@@ -118,6 +120,9 @@ class Supervisor:
                     self._report(process, error)
                     await first_of(self.stopping, at_most=process.back_off.total_seconds())
         finally:
+            if self._debug:
+                extra = {"workflow": self._workflow_name, "process_name": process.name, "role": process.role}
+                self._logger.debug("shutting down process", extra=extra)
             self._set(process, ProcessState.SHUTDOWN)
             seat.finished.set()
 

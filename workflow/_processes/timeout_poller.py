@@ -141,6 +141,7 @@ class TimeoutPoller:
                 await store.cancel([timeout.id])
                 return
             if record.run_state is RunState.PAUSED:
+                self._engine.debug("Skipping processing of timeout of stopped workflow record", record, process)
                 await self._put_off(timeout)
                 return
             declared = self._declared(timeout)
@@ -235,6 +236,7 @@ class TimeoutPoller:
         threshold = options.pause_after_err_count or 0
         if threshold and timeout.attempt >= threshold:
             await self._pause(record, AUTO_PAUSE_REASON, error, process)
+            engine.debug("paused record after exceeding allowed error count", record, process)
         delay = options.back_off().delay(timeout.attempt, engine.entropy.draw)
         await engine.timeouts.postpone(
             [
