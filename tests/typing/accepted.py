@@ -1,14 +1,44 @@
 """Never run: what users write must pass mypy --strict and pyright."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import Literal, assert_type
+from typing import Literal, TypeAlias, TypedDict, assert_type
 
-from workflow import Builder, ConnectorEvent, Decision, Options, Run, Workflow
+import msgspec
+import pydantic
+
+from workflow import (
+    Backend,
+    Backoff,
+    Builder,
+    Codec,
+    ConnectorEvent,
+    Decision,
+    Direction,
+    Options,
+    Order,
+    OutboxOptions,
+    ProcessState,
+    Run,
+    RunState,
+    Workflow,
+    create_diagram,
+    diagram,
+)
+from workflow.testing import (
+    FakeClock,
+    await_timeout_insert,
+    new_testing_run,
+    require,
+    trigger_callback_on,
+    wait_for,
+)
 from workflow_adapters.memory import MemoryBackend, MemoryConnector
+from workflow_adapters.sqlite import SQLiteBackend
 
 
 class Status(IntEnum):
@@ -74,6 +104,181 @@ async def told(run: Run[Cart, Status]) -> None:
     assert_type(run.object, Cart)
 
 
+Onward: TypeAlias = Literal[Status.B, Status.C]
+
+
+@builder.step(Status.C)
+async def through_a_variable(run: Run[Cart, Status]) -> Onward | Decision:
+    onward: Onward = Status.B if run.object.total else Status.C
+    if run.run_state is RunState.PAUSED:
+        return run.save_and_repeat()
+    return onward
+
+
+def imperative(run: Run[Cart, Status]) -> Literal[Status.C]:
+    run.object = Cart(total=run.object.total + 1)
+    return Status.C
+
+
+assert_type(builder.step(Status.B)(imperative)(new_testing_run(Status.B, Cart())), Status | Decision)
+builder.step(Status.B, to={Status.C})(lambda run: Status.C)
+builder.step(Status.B, to=(Status.C, Status.B))(lambda run: run.pause("why"))
+
+
+class Service:
+    """Handlers that are methods."""
+
+    async def step(self, run: Run[Cart, Status]) -> Literal[Status.B]:
+        return Status.B
+
+    def callback(self, run: Run[Cart, Status], payload: dict[str, int]) -> Decision:
+        return run.skip()
+
+
+service = Service()
+builder.step(Status.A)(service.step)
+builder.callback(Status.A)(service.callback)
+
+
+class Payload(msgspec.Struct):
+    amount: int
+
+
+class Model(pydantic.BaseModel):
+    amount: int
+
+
+@builder.callback(Status.A)
+async def struct_payload(run: Run[Cart, Status], payload: Payload) -> Literal[Status.B] | Decision:
+    assert_type(payload.amount, int)
+    return Status.B
+
+
+@builder.callback(Status.A)
+def model_payload(run: Run[Cart, Status], payload: Model) -> Literal[Status.B]:
+    return Status.B
+
+
+@builder.callback(Status.A)
+async def list_payload(run: Run[Cart, Status], payload: list[Payload] | None) -> Decision:
+    return run.cancel()
+
+
+@builder.timeout(Status.A, datetime(2030, 1, 1, tzinfo=UTC), to=Status.C, options=Options(pause_after_err_count=3))
+def at_a_moment(run: Run[Cart, Status], now: datetime) -> Status | Decision:
+    return Status.C if run.object.total else run.skip()
+
+
+@builder.timeout(Status.A, lambda run, now: now + timedelta(days=run.object.total))
+async def by_a_lambda(run: Run[Cart, Status], now: datetime) -> Literal[Status.C]:
+    return Status.C
+
+
+@builder.connector("other feed", MemoryConnector(), options=Options(consume_lag=timedelta(minutes=1)))
+def plain_feed(wf: Workflow[Cart, Status], event: ConnectorEvent) -> None:
+    print(event.foreign_id, event.type, event.headers)
+
+
+@builder.on_pause
+def paused(run: Run[Cart, Status]) -> None:
+    print(run.meta.run_state_reason, run.last_error)
+
+
+@builder.on_cancel
+async def cancelled(run: Run[Cart, Status]) -> None:
+    assert_type(run.status, Status)
+
+
+async def open_for_business() -> bool:
+    return True
+
+
+builder.schedule("nightly", "@daily")
+builder.schedule("weekly", "0 9 * * mon", timezone="Europe/London", initial_value=Cart(), filter=open_for_business)
+builder.schedule("hourly", "@hourly", filter=lambda: True)
+
+
+class Keys(TypedDict, total=False):
+    name: str
+
+
+assert_type(Builder("keys", Keys, Status), Builder[Keys, Status])
+assert_type(Builder("model", Model, Status), Builder[Model, Status])
+assert_type(Builder("number", int, Status), Builder[int, Status])
+
+
+class Secret(Codec[Cart]):
+    """A codec of the user's."""
+
+    def encode(self, value: Cart) -> bytes:
+        return str(value.total).encode()
+
+    def decode(self, data: bytes) -> Cart:
+        return Cart(int(data))
+
+
+def keep(cart: Cart) -> Cart:
+    return Cart(cart.total)
+
+
+def everything(backend: Backend) -> Workflow[Cart, Status]:
+    return builder.build(
+        backend,
+        starting_point=[Status.A, Status.B],
+        default_options=Options(err_back_off=Backoff(cap=timedelta(minutes=1)), parallel_count=2),
+        outbox_options=OutboxOptions(limit=10),
+        outbox=True,
+        pause_retry=None,
+        custom_delete=keep,
+        clock=FakeClock(),
+        codec=Secret(),
+        logger=logging.getLogger("mine"),
+        debug=True,
+    )
+
+
+async def verbs(wf: Workflow[Cart, Status]) -> None:
+    assert_type(wf.name, str)
+    assert_type(wf.states(), dict[str, ProcessState])
+    run_id = await wf.trigger("key", starting_point=Status.B, run_id="mine", start_at=datetime.now(UTC))
+    assert_type(run_id, str)
+    await wf.callback("key", Status.A, b"{}", run_id=run_id)
+    await wf.schedule("key", "@every 1h30m", timezone="UTC", initial_value=Cart(), filter=open_for_business)
+    for reading in (await wf.get(run_id), await wf.latest("key")):
+        assert_type(reading, Run[Cart, Status])
+        assert_type(reading.object, Cart)
+        assert_type((reading.version, reading.attempt), tuple[int, int])
+        assert_type(reading.idempotency_key, str)
+        assert_type(reading.created_at, datetime)
+    assert_type(await wf.history(run_id), Sequence[Run[Cart, Status]])
+    await wf.list(foreign_ids=["key"], run_states=[RunState.PAUSED], order=Order.DESCENDING, offset=1, limit=2)
+    await wf.pause(run_id, "why")
+    await wf.resume(run_id)
+    await wf.cancel(run_id, reason="why")
+    await wf.delete_data(run_id)
+    await wf.stop(drain=timedelta(seconds=1))
+    await wf.run()
+    assert_type(diagram(wf, Direction.TOP_TO_BOTTOM), str)
+    create_diagram(wf, "workflow.md")
+
+
+async def in_a_test(wf: Workflow[Cart, Status]) -> None:
+    run = await require(wf, "key", Status.B, Cart())
+    assert_type(run, Run[Cart, Status])
+    assert_type(await wait_for(wf, "key", lambda run: run.object.total > 1), Run[Cart, Status])
+    await trigger_callback_on(wf, "key", run.run_id, Status.B, {"any": "payload"})
+    await await_timeout_insert(wf, "key", run.run_id, Status.B)
+    assert_type(plain(run), Status | Decision)
+    assert_type(await struct_payload(run, Payload(1)), Status | Decision)
+
+
+def keeps_its_kind(register: Callable[[Run[Cart, Status]], Awaitable[Status | Decision]]) -> None:
+    """An async handler is still one after it was decorated."""
+
+
+keeps_its_kind(literal)
+
+
 async def main() -> None:
     wf = builder.build(MemoryBackend())
     assert_type(wf, Workflow[Cart, Status])
@@ -84,6 +289,8 @@ async def main() -> None:
         assert_type(run.status, Status)
         runs: Sequence[Run[Cart, Status]] = await running.list(statuses=[Status.A])
         assert_type(await literal(runs[0]), Status | Decision)
+    async with SQLiteBackend("runs.db") as durable:
+        await verbs(everything(durable))
 
 
 asyncio.run(main())

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Literal
 
-from workflow import Builder, Run
-from workflow_adapters.memory import MemoryBackend
+from workflow import Builder, ConnectorEvent, Decision, Options, Run, Workflow
+from workflow_adapters.memory import MemoryBackend, MemoryConnector
 
 
 class Status(IntEnum):
@@ -63,6 +63,84 @@ async def after_a_number(run: Run[Cart, Status], now: datetime) -> Literal[Statu
 async def forgotten_return(run: Run[Cart, Status]) -> Literal[Status.B]:  # error: a branch returns nothing
     if run.object.total:
         return Status.B
+
+
+@builder.step(Status.A)
+async def from_a_variable(run: Run[Cart, Status]) -> Literal[Status.B] | Decision:
+    wanted = Status.C if run.object.total else Status.B
+    print(wanted)
+    return wanted  # error: may be C
+
+
+@builder.step(Status.A, to=Other.A)  # error: leads to another enum
+async def to_another_enum(run: Run[Cart, Status]) -> Status:
+    return Status.B
+
+
+@builder.step(Status.A, to="B")  # error: a name is no status
+async def to_a_name(run: Run[Cart, Status]) -> Status:
+    return Status.B
+
+
+@builder.step(Status.A, options=5)  # error: options are Options
+async def with_a_number(run: Run[Cart, Status]) -> Literal[Status.B]:
+    return Status.B
+
+
+@builder.callback(Status.A)  # error: a callback is handed the payload
+async def without_the_payload(run: Run[Cart, Status]) -> Literal[Status.B]:
+    return Status.B
+
+
+@builder.callback(Status.A)
+async def with_a_typed_payload(run: Run[Cart, Status], payload: Basket) -> Literal[Status.B]:
+    print(payload.weight)  # error: a Basket has none
+    return Status.B
+
+
+@builder.connector("feed", MemoryConnector())  # error: a connector is handed workflow and event
+async def without_the_event(wf: Workflow[Cart, Status]) -> None:
+    return None
+
+
+@builder.connector("feed", "kafka")  # error: a source is no name
+async def from_a_name(wf: Workflow[Cart, Status], event: ConnectorEvent) -> None:
+    return None
+
+
+@builder.on_complete  # error: a hook of another object
+async def of_a_basket(run: Run[Basket, Status]) -> None:
+    return None
+
+
+@builder.on_pause  # error: a hook decides nothing
+async def that_decides(run: Run[Cart, Status]) -> Status:
+    return Status.B
+
+
+builder.schedule("key", "@hourly", initial_value=Basket())  # error: another object
+builder.schedule("key", "@hourly", filter=lambda: "yes")  # error: a filter says True or False
+builder.build(MemoryBackend(), starting_point=Other.A)  # error: another enum
+builder.build(MemoryBackend(), pause_retry=3600)  # error: seconds without a unit
+builder.build(None)  # error: no backend
+Options(timeout=5)  # error: seconds without a unit
+Options(2)  # error: by keyword only
+Builder("cart", Cart, int)  # error: no enum of statuses
+
+
+async def verbs(wf: Workflow[Cart, Status]) -> None:
+    await wf.callback("cart-1", Status.A, "text")  # error: a payload is bytes
+    await wf.callback("cart-1", Other.A)  # error: another enum
+    await wf.trigger("cart-1", starting_point=Other.A)  # error: another enum
+    await wf.trigger(1)  # error: a foreign ID is text
+    await wf.wait_for("cart-1", Status.A, timeout=5)  # error: seconds without a unit
+    await wf.stop(5)  # error: seconds without a unit
+    await wf.list(statuses=[Other.A])  # error: another enum
+    run = await wf.get("run")
+    run.object = Basket()  # error: another object
+    run.status = Other.A  # error: another enum
+    run.version = 2  # error: cannot be set
+    print(run.object.weight)  # error: a Cart has none
 
 
 async def main() -> None:
