@@ -330,6 +330,29 @@ async def test_events_that_need_no_work_are_counted_by_their_reason(backend: Bac
     assert calls == ["plain"]
 
 
+async def test_each_call_of_a_timeout_is_timed_whatever_comes_of_it(backend: Backend) -> None:
+    """R-TIMEOUT-12, R-METRIC-4."""
+    clock, registry = FakeClock(), CollectorRegistry()
+    told = Samples(registry)
+    builder = Builder("observed", Thing, Status)
+
+    @builder.timeout(Status.A, timedelta(hours=1))
+    async def expired(run: Run[Thing, Status], now: datetime) -> Literal[Status.B]:
+        if run.attempt == 1:
+            raise RuntimeError("once")
+        return Status.B
+
+    options = Options(err_back_off=timedelta(0))
+    wf = builder.build(backend, clock=clock, registry=registry, default_options=options)
+    async with wf.running():
+        run_id = await wf.trigger("key")
+        await await_timeout_insert(wf, "key", run_id, Status.A, timeout=PATIENCE)
+        clock.advance(timedelta(hours=1))
+        await wf.wait_for("key", Status.B, timeout=PATIENCE)
+        assert told("process_error_count_total", process_name="a-timeout-consumer") == 1
+        assert told("process_latency_seconds_count", process_name="a-timeout-consumer") == 2
+
+
 async def test_an_outage_is_no_failure_of_a_step() -> None:
     """R-STEP-10, R-UPDATE-5: the result waits for the store, and the handler does not run again."""
     backend = MemoryBackend()

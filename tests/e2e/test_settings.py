@@ -1,4 +1,4 @@
-"""Settings of processes and of the workflow, each seen to do what it says."""
+"""Settings of processes and of the workflow, each seen to do what it says (R-TEST-6)."""
 
 import asyncio
 import itertools
