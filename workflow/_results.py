@@ -43,7 +43,8 @@ def interpret(
     Raises:
         InvalidTransition, ReturnMissing, InvalidObject: the attempt has failed.
     """
-    made = run._made  # noqa: SLF001 - Run hides from users what the engine needs
+    run._end()  # noqa: SLF001 - Run hides from users what the engine needs
+    made = run._made  # noqa: SLF001
     if made is not None and result is not made:
         raise ReturnMissing(made, result)
     now = engine.now()

@@ -155,6 +155,10 @@ class Run(Generic[ObjectT, StatusT]):
             raise RuntimeError(f"run {self.run_id!r} is not in a handler: there is no commit to write with")
         self._on_commit = [*(self._on_commit or ()), write]
 
+    def _end(self) -> None:
+        """The handler has answered: what it may still do with this run comes too late."""
+        self._handling = False
+
     def _decision(self, kind: Kind, reason: str, verb: str) -> Decision:
         if not self._handling:
             raise RuntimeError(

@@ -552,6 +552,8 @@ async def test_a_kept_run_stays_as_it_was(backend: Backend) -> None:
         for number in range(20):
             await require(wf, f"run {number}", Status.B, Thing(text=f"run {number}"), timeout=PATIENCE)
     assert all(run.foreign_id == run.object.text == key for key, run in kept.items())
+    with pytest.raises(RuntimeError, match=r"Workflow\.pause"):
+        kept["run 3"].pause("too late")
     assert len({id(run) for run in kept.values()}) == 20
 
 
