@@ -22,7 +22,7 @@ async def call_back(engine: Engine[Any, Any], foreign_id: str, status: Any, payl
     if not callbacks:
         raise StatusNotConfigured(engine.name, status, "it has no callback")
     # Decode for all before any runs: a bad payload changes nothing.
-    payloads = [_decode(engine, callback, status, payload) for callback in callbacks]
+    payloads = [_decode(engine, callback, foreign_id, status, payload) for callback in callbacks]
     moved = False
     for callback, value in zip(callbacks, payloads, strict=True):
         record = await _waiting(engine, foreign_id, run_id)
@@ -32,13 +32,14 @@ async def call_back(engine: Engine[Any, Any], foreign_id: str, status: Any, payl
         moved = await _call_one(engine, callback, value, record, status) or moved
 
 
-def _decode(engine: Engine[Any, Any], callback: Callback, status: Any, payload: bytes) -> Any:
+def _decode(engine: Engine[Any, Any], callback: Callback, foreign_id: str, status: Any, payload: bytes) -> Any:
     if not isinstance(payload, bytes | bytearray | memoryview):
-        raise InvalidPayload(engine.name, status, f"payload must be bytes, not {type(payload).__name__}")
+        why = f"payload must be bytes, not {type(payload).__name__}"
+        raise InvalidPayload(engine.name, status, why, foreign_id)
     try:
         return callback.decode(bytes(payload))
     except Exception as error:
-        raise InvalidPayload(engine.name, status, describe(error)) from error
+        raise InvalidPayload(engine.name, status, describe(error), foreign_id) from error
 
 
 async def _waiting(engine: Engine[Any, Any], foreign_id: str, run_id: str | None) -> Record:

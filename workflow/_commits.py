@@ -117,8 +117,10 @@ class Commits:
                 return pending.done.result()
             pending.abandoned = True
             if pending.sent:
-                raise OutcomeUnknown(f"no answer from the store within {patience}") from None
-            raise Unavailable(f"the store could not be reached within {patience}") from None
+                why = f"no answer from the store within {patience}"
+                raise OutcomeUnknown(why, run_id=change.run_id) from None
+            why = f"the store could not be reached within {patience}"
+            raise Unavailable(why, run_id=change.run_id) from None
 
     async def flush(self) -> None:
         """Wait until nothing is being written."""

@@ -114,10 +114,12 @@ class InvalidObject(WorkflowError, ValueError):
 class InvalidPayload(WorkflowError, ValueError):
     """The payload of a callback is not what the callback's annotation says. Nothing was changed."""
 
-    def __init__(self, workflow_name: str, status: Any, why: str):
+    def __init__(self, workflow_name: str, status: Any, why: str, foreign_id: str | None = None):
         super().__init__(f"workflow {workflow_name!r}: invalid payload for the callback on {status!r}: {why}")
         self.workflow_name = workflow_name
+        self.foreign_id = foreign_id
         self.status = status
+        self.why = why
 
 
 class NotWaiting(WorkflowError):
@@ -183,7 +185,15 @@ class Conflict(WorkflowError):
 
 
 class Unavailable(WorkflowError):
-    """A store, stream or role scheduler cannot be reached now. Nothing was written; the call may be repeated."""
+    """A store, stream or role scheduler cannot be reached now. Nothing was written; the call may be repeated.
+
+    Attributes:
+        run_id: the run that was to be written, if it was one.
+    """
+
+    def __init__(self, why: str = "", *, run_id: str | None = None):
+        super().__init__(why)
+        self.run_id = run_id
 
 
 class BackendNotOpen(Unavailable):
@@ -195,7 +205,14 @@ class OutcomeUnknown(WorkflowError):
 
     Adapters raise it; `workflow._commits` answers it by sending the very same change again, with the same attempt id.
     Users see it only when that could not be settled before their deadline.
+
+    Attributes:
+        run_id: the run that may have been written; triggering with this run ID again is the same run.
     """
+
+    def __init__(self, why: str = "", *, run_id: str | None = None):
+        super().__init__(why)
+        self.run_id = run_id
 
 
 class ScheduleError(WorkflowError, ValueError):
