@@ -136,6 +136,8 @@ class TimeoutPoller:
 
     async def _settle(self, timeout: TimeoutRecord, record: Record | None, process: str) -> None:
         store = self._engine.timeouts
+        # The first claim cannot have been applied; a later one may follow a crash between commit and completion.
+        doubtful = timeout.claims > 1
         for _ in range(CONFLICTS):
             if record is None or record.visit != timeout.visit or record.run_state.finished:
                 await store.cancel([timeout.id])
@@ -145,13 +147,15 @@ class TimeoutPoller:
                 await self._put_off(timeout)
                 return
             declared = self._declared(timeout)
-            if declared is None or await self._applied_before(timeout):
+            if declared is None or (doubtful and await self._applied_before(timeout)):
                 await store.complete([timeout.id])
                 return
             conflict = await self._try(timeout, declared, record, process)
             if conflict is None:
                 return
             record = conflict
+            # Whoever moved the run may have been a later claim of this very timer.
+            doubtful = True
         await store.postpone([replace(timeout, due_at=self._engine.now() + AGAIN)])
 
     async def _put_off(self, timeout: TimeoutRecord) -> None:
@@ -168,9 +172,6 @@ class TimeoutPoller:
         return declared[timeout.timer] if timeout.timer < len(declared) else None
 
     async def _applied_before(self, timeout: TimeoutRecord) -> bool:
-        # The first claim cannot have been applied; a later one may follow a crash between commit and completion.
-        if timeout.claims <= 1:
-            return False
         return await self._engine.records.find_attempt(timeout.run_id, timeout.id) is not None
 
     async def _try(self, timeout: TimeoutRecord, declared: Timeout, record: Record, process: str) -> Record | None:
