@@ -14,6 +14,7 @@ from workflow._change import Change, Mark, Outcome
 from workflow._commits import WORTHWHILE, Commits
 from workflow.errors import Unavailable
 from workflow.protocols import Backend
+from workflow_adapters.conformance._values import created
 from workflow_adapters.memory import MemoryEventStreamer, MemoryRecordStore, MemoryRoleScheduler
 
 
@@ -23,7 +24,8 @@ class Status(IntEnum):
 
 
 class Watched(MemoryRecordStore):
-    """A store that takes a turn of the loop for a batch, and remembers which batches were there at the same time."""
+    """A store that takes a turn of the loop for a batch, longer while it is not `open`, and remembers which batches
+    were there at the same time."""
 
     def __init__(self, writers: int) -> None:
         super().__init__()
@@ -31,6 +33,8 @@ class Watched(MemoryRecordStore):
         self.under_way: list[list[str]] = []
         self.most = 0
         self.twice: list[str] = []
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
         runs = [change.run_id for change in changes]
@@ -39,6 +43,7 @@ class Watched(MemoryRecordStore):
         everywhere = [run for batch in self.under_way for run in batch]
         self.twice += [run for run in set(everywhere) if everywhere.count(run) > 1]
         try:
+            await self.open.wait()
             await asyncio.sleep(0)
             return await super().store(changes)
         finally:
@@ -78,6 +83,24 @@ async def test_a_store_that_wants_one_batch_at_once_gets_one() -> None:
     async with asyncio.timeout(10):
         await asyncio.gather(*(group.apply(mark(str(number))) for number in range(4 * WORTHWHILE)))
     assert store.most == 1
+
+
+async def test_a_cancelled_waiter_cancels_no_write() -> None:
+    store = Watched(writers=1)
+    store.open.clear()
+    group = commits(store)
+    cancelled, kept = (asyncio.ensure_future(group.apply(change)) for change in (created("one"), created("two")))
+    async with asyncio.timeout(10):
+        while not store.under_way:
+            await asyncio.sleep(0)
+        assert store.under_way == [["one", "two"]]
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        store.open.set()
+        assert (await kept).ok
+        await group.flush()
+    assert cancelled.cancelled()
+    assert set(await store.lookup(["one", "two"])) == {"one", "two"}
 
 
 class Away(MemoryRecordStore):
