@@ -118,9 +118,9 @@ class Commits:
             pending.abandoned = True
             if pending.sent:
                 why = f"no answer from the store within {patience}"
-                raise OutcomeUnknown(why, run_id=change.run_id) from None
+                raise OutcomeUnknown(why, run_id=pending.change.run_id) from None
             why = f"the store could not be reached within {patience}"
-            raise Unavailable(why, run_id=change.run_id) from None
+            raise Unavailable(why, run_id=pending.change.run_id) from None
 
     async def flush(self) -> None:
         """Wait until nothing is being written."""
