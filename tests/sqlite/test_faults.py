@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.e2e.model import PATIENCE, Status, Thing
 from tests.sqlite.process import line, run, started
 from tests.sqlite.programs import moving
 from workflow import RecordQuery, Unavailable
+from workflow._record import StalledQuery
 from workflow.verify import verify
 from workflow_adapters.sqlite import SQLiteBackend, schema
 
@@ -148,3 +150,30 @@ async def test_acknowledgements_that_failed_to_be_committed_are_written_later(tm
     """A cursor that stays behind would keep the sweeper from everything newer."""
     code, output, errors = await run("acknowledge", str(tmp_path / "runs.db"))
     assert (code, output.split()) == (0, ["late", "written"]), errors
+
+
+async def test_a_record_that_does_not_decode_keeps_no_other_from_its_step_and_stops_no_sweep(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "runs.db"
+    async with SQLiteBackend(path) as backend:
+        front = moving(backend)
+        run_ids = await asyncio.gather(*(front.trigger(f"key {number}") for number in range(20)))
+        with sqlite3.connect(path, isolation_level=None) as connection:
+            sql = "update history set data = ? where run = (select seq from runs where run_id = ?)"
+            connection.execute(sql, (b"\xc1", run_ids[7]))
+        connection.close()
+        query = StalledQuery(
+            workflow_name="moving",
+            step_statuses=(1,),
+            due_before=datetime.now(UTC) + timedelta(hours=1),
+            now=datetime.now(UTC),
+        )
+        assert len(await backend.record_store.list_stalled(query)) == 19
+        wf = moving(backend)
+        async with wf.running():
+            others = [(f"key {number}", one) for number, one in enumerate(run_ids) if number != 7]
+            await asyncio.gather(
+                *(wf.wait_for(key, Status.C, run_id=run_id, timeout=PATIENCE) for key, run_id in others)
+            )
+    assert "could not handle a run" in caplog.text

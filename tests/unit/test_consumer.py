@@ -9,7 +9,8 @@ from typing import Any, Self
 from tests.e2e.virtual import virtually
 from workflow import Event, RunState
 from workflow._metrics import Metrics
-from workflow._processes.consumer import Consumer, Reader, Work
+from workflow._processes.consumer import Consumer, Work
+from workflow._processes.reader import Reader
 from workflow._processes.tenure import Tenure
 from workflow._record import Record
 from workflow._shard import WHOLE

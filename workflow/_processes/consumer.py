@@ -12,7 +12,6 @@ import logging
 from abc import abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Protocol
 
@@ -25,6 +24,7 @@ from .._shard import Shard, partition_of
 from .._wake import first_of
 from ..errors import WorkflowError
 from ..protocols import EventReceiver
+from .reader import Reader
 from .tenure import Tenure, end
 from .watermark import PATIENCE, Ticket, Watermark
 
@@ -88,7 +88,7 @@ class Consumer:
     def __init__(
         self,
         work: Work,
-        reader: "Reader",
+        reader: Reader,
         *,
         workflow_name: str,
         name: str,
@@ -242,7 +242,7 @@ class Consumer:
     async def _look_up(self, claimed: list[tuple[Event, _Handling]]) -> None:
         try:
             try:
-                records = await self._work.lookup([event.run_id for event, _ in claimed])
+                records = await self._records([event.run_id for event, _ in claimed])
             except WorkflowError as error:
                 self._report(error, claimed[0][0].run_id)
                 await asyncio.sleep(REREADS[-1])
@@ -260,6 +260,19 @@ class Consumer:
                 self._track(self._reread(event, handling))
             else:
                 self._judge(event, handling, record)
+
+    async def _records(self, run_ids: list[str]) -> dict[str, Record]:
+        """The records; one that does not decode is reported and left out, so that it does not keep the others."""
+        try:
+            return await self._work.lookup(run_ids)
+        except WorkflowError:
+            raise
+        except Exception as error:  # noqa: BLE001 - reported
+            if len(run_ids) == 1:
+                self._report(error, run_ids[0])
+                return {}
+            found = [await self._records([run_id]) for run_id in run_ids]
+            return {run_id: record for one in found for run_id, record in one.items()}
 
     def _judge(self, event: Event, handling: _Handling, record: Record | None) -> None:
         reason = self._work.judge(event, record)
@@ -381,15 +394,3 @@ class Consumer:
         if not self._running and not self._waiting:
             # Nothing is left to be late with.
             self._metrics.lag(0.0, self._lag_alert)
-
-
-class Reader(Protocol):
-    """Opens a consumer's receiver and judges how old events are."""
-
-    @abstractmethod
-    def open(self) -> AbstractAsyncContextManager[EventReceiver]:
-        """Open the receiver."""
-
-    @abstractmethod
-    def age(self, event: Event) -> float:
-        """Seconds since the event's version was made."""

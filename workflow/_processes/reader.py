@@ -1,7 +1,8 @@
 """How a process of this engine reads a topic."""
 
+from abc import abstractmethod
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Protocol
 
 from .._engine import Engine
 from .._event import Event
@@ -9,7 +10,19 @@ from .._shard import Shard
 from ..protocols import EventReceiver
 
 
-class StreamReader:
+class Reader(Protocol):
+    """Opens a consumer's receiver and judges how old events are."""
+
+    @abstractmethod
+    def open(self) -> AbstractAsyncContextManager[EventReceiver]:
+        """Open the receiver."""
+
+    @abstractmethod
+    def age(self, event: Event) -> float:
+        """Seconds since the event's version was made."""
+
+
+class StreamReader(Reader):
     """One consumer's reading of one topic.
 
     Attributes:

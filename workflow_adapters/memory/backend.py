@@ -9,7 +9,11 @@ from .timeouts import MemoryTimeoutStore
 
 
 class MemoryBackend(Backend):
-    """The four ports in memory."""
+    """The four ports in memory; nothing survives the process.
+
+    Every run is kept with its whole history for as long as the backend lives, finished ones too, as a database would
+    keep them: for tests, examples and short programs. Events are kept only until everybody has read them.
+    """
 
     def __init__(self) -> None:
         super().__init__(MemoryRecordStore(), MemoryEventStreamer(), MemoryRoleScheduler(), MemoryTimeoutStore())

@@ -18,6 +18,8 @@ class SQLiteBackend(Backend):
     """Durable, without a server: everything in one SQLite file, shared by the processes of one machine.
 
     Every acknowledged write survives kill -9 and power loss (WAL, synchronous=FULL). Not for network file systems.
+    A process that forks opens a backend of its own in the child. Erased data is gone from every table; what the file
+    keeps in free pages is gone after SQLite's own `vacuum`.
 
     Args:
         path: the file; made if it does not exist, its directory is not.

@@ -1,8 +1,9 @@
 """Reading records and the outbox: the statements behind lookups, listings, the relay's and the sweeper's questions."""
 
 import heapq
+import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from workflow._record import Order, Record, RecordQuery, StalledQuery
 from .changes import LIVE, PRESENT
 from .rows import RECORD, micros, moment, record
 
+_log = logging.getLogger("workflow.sqlite")
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 
 LAST = f"""
@@ -132,4 +134,13 @@ def stalled(connection: sqlite3.Connection, query: StalledQuery) -> list[Record]
         rows += connection.execute(f"{OWING} {condition} order by due limit ?", arguments)
     if query.deletions:
         rows += connection.execute(DELETING, (query.workflow_name, before, now, query.limit))
-    return heapq.nsmallest(query.limit, (record(row) for row in rows), key=lambda found: found.due_at)
+    return heapq.nsmallest(query.limit, sound(rows), key=lambda found: found.due_at)
+
+
+def sound(rows: Iterable[tuple[Any, ...]]) -> Iterator[Record]:
+    """The records of those rows that decode: one that does not is reported, and keeps nobody from the others."""
+    for row in rows:
+        try:
+            yield record(row)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            _log.error("a record does not decode and is passed over: %s", error)

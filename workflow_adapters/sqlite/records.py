@@ -14,7 +14,7 @@ from workflow.protocols import RecordStore
 
 from .changes import store
 from .database import Database
-from .queries import AUTO_PAUSED, FOUND, HISTORY, PASSED, latest, listing, lookup, outbox, stalled
+from .queries import AUTO_PAUSED, FOUND, HISTORY, PASSED, latest, listing, lookup, outbox, sound, stalled
 from .rows import check, decode_record, encode, micros, record
 
 _decode_letter = msgspec.msgpack.Decoder(DeadLetter).decode
@@ -85,7 +85,7 @@ class SQLiteRecordStore(RecordStore):
     async def list_auto_paused(self, workflow_name: str, *, paused_before: datetime, limit: int) -> Sequence[Record]:
         """Records that the engine paused, oldest first."""
         arguments = (workflow_name, micros(paused_before), limit)
-        return await self._database.read(lambda c: [record(row) for row in c.execute(AUTO_PAUSED, arguments)])
+        return await self._database.read(lambda c: list(sound(c.execute(AUTO_PAUSED, arguments))))
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters."""
