@@ -85,7 +85,7 @@ def _early_lane_ack() -> Iterator[None]:
 
 @bug("event lost without sweeper")
 def _no_sweeper() -> Iterator[None]:
-    async def sweep_nothing(self: Any) -> None:
+    async def sweep_nothing(self: Any, tenure: Any) -> None:
         return None
 
     with patch.object(_Sweeper, "_sweep", sweep_nothing):

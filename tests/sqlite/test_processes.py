@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.model import PATIENCE, Status
 from tests.sqlite.process import line, run, started
-from tests.sqlite.programs import moving
+from tests.sqlite.programs import moving, opened
 from workflow_adapters.sqlite import SQLiteBackend, signals
 
 
@@ -60,8 +60,9 @@ async def test_two_backends_on_one_file_in_one_process_work_together(tmp_path: P
         await front._engine.waiting.close()
 
 
-def test_a_backend_and_its_workflow_serve_one_loop_after_another(tmp_path: Path) -> None:
-    backend = SQLiteBackend(tmp_path / "runs.db")
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_a_backend_and_its_workflow_serve_one_loop_after_another(kind: str, tmp_path: Path) -> None:
+    backend = opened("memory" if kind == "memory" else str(tmp_path / "runs.db"))
     wf = moving(backend)
 
     async def alone(key: str) -> None:

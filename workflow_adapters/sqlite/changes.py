@@ -5,7 +5,7 @@ one does not, they are undone and written one by one, which tells who met what.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -126,7 +126,11 @@ def _call(connection: sqlite3.Connection, move: Move) -> None:
     connection.set_authorizer(_no_transactions)
     try:
         for write in move.on_commit:
-            write(connection)
+            result = write(connection)
+            if isinstance(result, Coroutine):
+                # It would never run, and its rows would be missing without a word.
+                result.close()
+                raise TypeError(f"on_commit: {write!r} must be a plain function, SQLite calls it in a thread")
     finally:
         connection.set_authorizer(None)
 
