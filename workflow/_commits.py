@@ -124,7 +124,7 @@ class Commits:
 
     async def flush(self) -> None:
         """Wait until nothing is being written."""
-        while self._tasks:
+        while self._tasks and self._loop is asyncio.get_running_loop():
             await asyncio.wait(self._tasks)
 
     def _wake(self) -> None:
@@ -134,19 +134,22 @@ class Commits:
             self._track(self._write_all(), "workflow-commits")
 
     async def _write_all(self) -> None:
+        # Of this loop; one that is collected after its loop was closed has nothing to say about the next.
+        loop, writing = self._loop, self._writing
         try:
             # One turn of the loop lets the others of this tick board the first batch.
             await asyncio.sleep(0)
             while batch := self._take():
                 runs = {pending.change.run_id for pending in batch}
-                self._writing |= runs
+                writing |= runs
                 try:
                     await self._write(batch)
                 finally:
-                    self._writing -= runs
+                    writing -= runs
         finally:
             # Here and not when the task is seen to be done: what is queued in between would wait for nobody.
-            self._at_work -= 1
+            if loop is self._loop:
+                self._at_work -= 1
 
     def _take(self) -> list[_Pending]:
         """The next batch: no run twice or in a batch under way, no change that was given up before it was sent."""

@@ -1,6 +1,7 @@
 """Ports that fail, stall or break their word, in virtual time: verbs answer, stops end, timers are not late."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -358,3 +359,61 @@ def test_a_start_that_was_noted_but_never_made_is_no_crash() -> None:
         assert [version.attempt for version in await again.history(run_id)] == [1, 1]
 
     virtually(main())
+
+
+def test_a_timer_s_function_that_takes_minutes_is_called_once() -> None:
+    """Its claim runs out meanwhile, but its holder knows what it has in hand."""
+
+    async def main() -> None:
+        ports = Ports()
+        builder = Builder("slow", Thing, Status)
+        calls = 0
+
+        @builder.timeout(Status.A, timedelta(seconds=1))
+        async def slow(run: Run[Thing, Status], now: datetime) -> Literal[Status.B]:
+            nonlocal calls
+            calls += 1
+            await asyncio.sleep(500)
+            return Status.B
+
+        wf = builder.build(ports.backend, clock=clock())
+        async with wf.running():
+            await wf.trigger("key")
+            await wf.wait_for("key", Status.B, timeout=SOON)
+            await asyncio.sleep(600)
+            assert calls == 1
+
+    virtually(main())
+
+
+def test_a_loop_that_was_closed_in_the_middle_of_a_write_keeps_nobody_from_the_next() -> None:
+    """Its writer is never heard of again, or is collected later: neither may count as being at work."""
+
+    def abandon(wf: Workflow[Thing, Status]) -> None:
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(wf.trigger("abandoned"))
+        loop.run_until_complete(asyncio.sleep(0.005))
+        assert not task.done()
+        for one in asyncio.all_tasks(loop):
+            one._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
+
+    async def go_on(wf: Workflow[Thing, Status], key: str) -> None:
+        async with asyncio.timeout(20):
+            await wf.trigger(key)
+        gc.collect()
+        async with asyncio.timeout(20):
+            await wf.trigger(f"{key} again")
+
+    builder = Builder("abandoned", Thing, Status)
+
+    @builder.step(Status.A)
+    async def work(run: Run[Thing, Status]) -> Literal[Status.B]:
+        return Status.B
+
+    wf = builder.build(Ports().backend)
+    abandon(wf)
+    asyncio.run(go_on(wf, "first"))
+    abandon(wf)
+    gc.collect()
+    asyncio.run(go_on(wf, "second"))
