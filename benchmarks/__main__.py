@@ -4,15 +4,13 @@ import argparse
 import asyncio
 import cProfile
 import gc
-import multiprocessing
 import os
 import platform
 import pstats
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks.at_rest import idle, memory_of_live_runs
+from benchmarks.at_rest import LIVE, idle, live_runs
 from benchmarks.five_steps import latencies, throughput
 from benchmarks.scale_out import scale_out
 from benchmarks.stores import Memory, Postgres, SQLite, Store
@@ -21,7 +19,6 @@ IN_FLIGHT = ((1, 300), (100, 4_000), (1_000, 8_000))
 """Runs in flight, and how many in all."""
 ONE_BY_ONE = 300
 IDLE = 10.0
-LIVE = 10_000
 
 
 async def measured(store: Store) -> None:
@@ -41,20 +38,8 @@ async def measured(store: Store) -> None:
     async with store.fresh() as backend:
         cpu, woken = await idle(backend, IDLE)
     print(f"{store.name:9} idle            {cpu:.2%} of a core, {woken:.1f} wake-ups a second")
-    # In a process of its own: here what the other measurements gave back would be used again.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
-        grown = await asyncio.get_running_loop().run_in_executor(fresh, live_runs, store)
+    grown = await live_runs(store)
     print(f"{store.name:9} {LIVE:,} live runs take {grown / 1e6:.1f} MB of their process\n")
-
-
-def live_runs(store: Store) -> int:
-    """How many bytes a process grows by 10,000 live runs."""
-
-    async def measure() -> int:
-        async with store.fresh() as backend:
-            return await memory_of_live_runs(backend, LIVE)
-
-    return asyncio.run(measure())
 
 
 async def profiled(store: Store) -> None:
