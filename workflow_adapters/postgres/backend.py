@@ -167,7 +167,7 @@ class PostgresBackend(Backend):
 
     def parts(self) -> Sequence[object]:
         """The connections first, so that they are closed last."""
-        return (self._connections, self._core, *super().parts(), self._tidier)
+        return (self._connections, self._core, self._joined, *super().parts(), self._tidier)
 
     async def tidy(self) -> None:
         """Remove now what the retention allows; otherwise a process looks once in a while."""

@@ -1,14 +1,17 @@
 """Transactions shared with the user: changes written in theirs, and their rows written in ours.
 
-Owns the mark that says which connection the calling task has joined. A joined change is seen by nobody before the
-user commits, so nothing here announces it: the relay finds it by looking.
+Owns the mark that says which connection the calling task has joined, and the watch for the end of its transaction: a
+joined change is seen by nobody before the user commits, so it is announced then. What that misses the relay finds by
+looking.
 """
 
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
@@ -21,6 +24,10 @@ from .failures import LOST, is_lost, is_transient, outcome_unknown, unavailable
 __all__ = ["Joinable", "Joined", "call_in_transaction"]
 
 T = TypeVar("T")
+
+_LOOK_EVERY = 0.02
+_LOOK_FOR = 60.0
+"""Seconds between looks whether a user's transaction has ended (a look asks only the driver), and for how long."""
 
 
 class _SQLAlchemyConnection(Protocol):
@@ -37,12 +44,40 @@ Joinable: TypeAlias = "Connection | _SQLAlchemyConnection | _SQLAlchemySession"
 """An asyncpg connection inside a transaction, or a connection or session of SQLAlchemy's asyncio extension."""
 
 
-class Joined:
+class Joined(AbstractAsyncContextManager["Joined"]):
     """Which transaction of the user's each task has joined; one for every backend."""
 
     def __init__(self) -> None:
         # A task that is started inside inherits the context but not the transaction, so the mark names its task.
         self._mark: ContextVar[tuple[asyncio.Task[Any] | None, Connection] | None] = ContextVar("joined", default=None)
+        self._ends: dict[Connection, list[Callable[[], None]]] = {}
+        self._watching: set[asyncio.Task[None]] = set()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+
+    def when_ended(self, connection: Connection, call: Callable[[], None]) -> None:
+        """Call this soon after the transaction that the connection is in has ended, however it did."""
+        calls = self._ends.setdefault(connection, [])
+        calls.append(call)
+        if len(calls) == 1:
+            task = asyncio.get_running_loop().create_task(self._watch(connection))
+            self._watching.add(task)
+            task.add_done_callback(self._watching.discard)
+
+    async def _watch(self, connection: Connection) -> None:
+        end = time.monotonic() + _LOOK_FOR
+        try:
+            while time.monotonic() < end and not connection.is_closed() and connection.is_in_transaction():
+                await asyncio.sleep(_LOOK_EVERY)
+        finally:
+            calls = self._ends.pop(connection)
+        for call in calls:
+            call()
 
     def connection(self) -> Connection | None:
         """The connection that the calling task has joined, if any."""

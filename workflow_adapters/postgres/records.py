@@ -57,11 +57,12 @@ class PostgresRecordStore(Reads, Outbox, RecordStore):
         if theirs is not None:
             applied = await self._joined_by.run(theirs, lambda c: self._write_all(c, changes))
             self.look_back()
+            self._joined_by.when_ended(theirs, lambda: self._wake(changes, applied))
         elif any(isinstance(change, Move) and change.on_commit for change in changes):
             return [await self._called(change) for change in changes]
         else:
             applied = await self._apply(changes)
-        self._wake(changes, applied)
+            self._wake(changes, applied)
         if len(applied) == len(changes):
             return [APPLIED] * len(changes)
         return await self._judged(changes, applied)
