@@ -166,6 +166,7 @@ class Builder(Generic[ObjectT, StatusT]):
             "HookDecorator[ObjectT, StatusT]", _decorator(lambda fn: self._declared.hook(RunState.COMPLETED, fn))
         )
 
+    # Longer than most: fifteen arguments, and what they mean.
     def build(
         self,
         backend: Backend,
