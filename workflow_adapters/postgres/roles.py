@@ -84,6 +84,8 @@ class PostgresRoleScheduler(RoleScheduler):
         try:
             await self._release()
             await self._leases.leave()
+            # Who looked before this process had left may have kept its shares for it.
+            self._signals.send("roles")
         except (Unavailable, OutcomeUnknown, asyncpg.PostgresError) as error_:
             _log.warning("roles are not released, they run out instead: %s", described(error_))
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 from .connections import Connections, Lane
 from .failures import LOST, described
@@ -19,6 +20,9 @@ __all__ = ["Signals"]
 
 _SPACING = 0.05
 """Seconds between two notifications of one process."""
+
+_LAST_WORD = 1.0
+"""Seconds for the last notification of a process that leaves."""
 
 _ALIVE_EVERY = 30.0
 """Seconds between looks at the listening connection: a half-open one says nothing of itself."""
@@ -70,11 +74,15 @@ class Signals:
         self._tasks = [asyncio.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
-        """End both; what was not sent yet is lost, which is harmless."""
+        """End both, with a last word: others wait for the roles that were released just now."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        if self._pending:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORD):
+                    await self._send_pending()
 
     def _heard(self, kind: str, name: str | None) -> None:
         hear = self._hears.get(kind)
@@ -89,12 +97,15 @@ class Signals:
         while True:
             await self._something.wait()
             self._something.clear()
-            payloads, self._pending = self._pending, set()
-            try:
-                await self._sender.write(_NOTIFY, self._channel, list(payloads))
-            except Exception as error:  # noqa: BLE001 - nobody else would start this loop again
-                _log.debug("wake-ups lost: %s", described(error))
+            await self._send_pending()
             await asyncio.sleep(_SPACING)
+
+    async def _send_pending(self) -> None:
+        payloads, self._pending = self._pending, set()
+        try:
+            await self._sender.write(_NOTIFY, self._channel, list(payloads))
+        except Exception as error:  # noqa: BLE001 - nobody else would start the loop of it again
+            _log.debug("wake-ups lost: %s", described(error))
 
     async def _listening(self) -> None:
         back_off = _FIRST_BACK_OFF
