@@ -137,7 +137,13 @@ class PostgresRoleScheduler(RoleScheduler):
 
     def _wants(self) -> dict[str, str]:
         """Every role that this process holds or waits for, and its group."""
-        wants = {role: lease.group for role, lease in self._held.items() if lease not in self._leaving}
+        # Of a group that it has begun to leave it wants nothing: else the others would share it role by role.
+        left = {lease.group for lease in self._leaving if lease.group}
+        wants = {
+            role: lease.group
+            for role, lease in self._held.items()
+            if lease not in self._leaving and lease.group not in left
+        }
         wants.update((role, queue[0].group) for role, queue in self._waiting.items())
         return wants
 
@@ -174,8 +180,8 @@ class PostgresRoleScheduler(RoleScheduler):
         self._renewed(picture, began)
         if self._share(picture):
             picture = await self._acquire()
-        elif wants != self._told and any(role not in picture.leases for role in self._waiting):
-            # Whoever should take it may have looked before it knew what this process wants.
+        if wants != self._told and any(role not in picture.leases for role in self._waiting):
+            # Whoever should take it may have looked before it knew what this process wants, or that it is there.
             self._signals.send("roles")
         self._told = wants
         self._hand_over(picture)
