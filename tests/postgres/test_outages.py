@@ -122,6 +122,7 @@ async def test_all_connections_are_terminated_again_and_again(
             await work.finish()
             assert len(await user.connections()) <= 16, "as many as before, at most"
     _said(caplog, "terminating connection due to administrator command")
+    assert not [record for record in caplog.records if "failed" in record.getMessage()], "no attempt has failed for it"
 
 
 async def test_the_server_has_no_connection_left(database: Database, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,15 +21,10 @@ __all__ = [
     "unavailable",
 ]
 
-LOST = (
-    OSError,
-    asyncio.TimeoutError,
-    asyncpg.InterfaceError,
-    # The server has ended the connection while nothing was asked of it, and the driver's protocol has not yet noticed.
-    asyncpg.InternalClientError,
-    asyncpg.PostgresError,
-    EOFError,
-)
+_DRIVERS = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The driver refuses a connection; the second one while the server's last words are known but not yet the end."""
+
+LOST = (OSError, asyncio.TimeoutError, EOFError, asyncpg.PostgresError, *_DRIVERS)
 """Everything that the driver raises and that may mean a broken connection; judged by `is_lost`."""
 
 _CLOSING = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
@@ -52,7 +47,7 @@ def is_lost(error: BaseException) -> bool:
         return False
     if isinstance(error, asyncpg.PostgresError):
         return _state(error).startswith(_CLOSING)
-    return isinstance(error, LOST)
+    return isinstance(error, (OSError, asyncio.TimeoutError, EOFError, *_DRIVERS))
 
 
 def is_transient(error: BaseException) -> bool:

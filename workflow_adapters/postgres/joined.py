@@ -160,7 +160,7 @@ async def call_in_transaction(
 
     async def work(connection: Connection) -> set[str]:
         try:
-            transaction = connection.transaction()
+            transaction = connection.transaction(isolation="read_committed")
             await transaction.start()
             try:
                 await lane.prepare(connection)
@@ -172,8 +172,9 @@ async def call_in_transaction(
                     await transaction.rollback()
                 raise
         except LOST as error:
-            # A user's function may raise a TimeoutError of its own, so only the connection's own state counts.
-            if connection.is_closed() or (isinstance(error, asyncpg.PostgresError) and _is_servers_fault(error)):
+            # A user's function may raise a TimeoutError of its own, so only what the connection says counts.
+            from_server = isinstance(error, asyncpg.PostgresError | asyncpg.InternalClientError)
+            if connection.is_closed() or (from_server and _is_servers_fault(error)):
                 raise unavailable(error) from error
             raise
         try:
