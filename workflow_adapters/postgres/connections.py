@@ -52,7 +52,9 @@ PLANNER: Mapping[str, str] = {
     "jit": "off",
 }
 
-_KEEPALIVES: Mapping[str, str] = {
+_SESSION: Mapping[str, str] = {
+    # The compare-and-swap is in the statement that writes: more isolation would only make it fail.
+    "default_transaction_isolation": "read committed",
     # A machine that vanishes says nothing: without this the server would keep its connections for two hours.
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
@@ -102,7 +104,7 @@ class Lane:
         self._settings.update(settings)
         local = "; ".join(f"set local {key} = '{value}'" for key, value in self._settings.items())
         self._local = local if self._owner.server.pooled else ""
-        self._begin = f"begin; {self._local}"
+        self._begin = f"begin isolation level read committed; {self._local}"
 
     async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
         """The rows of a statement that writes nothing.
@@ -318,9 +320,7 @@ class Connections:
             statement_cache_size=server.statement_cache_size,
             max_cached_statement_lifetime=0,
             max_cacheable_statement_size=0,
-            server_settings=None
-            if server.pooled
-            else {**_KEEPALIVES, **settings, "application_name": f"workflow {name}"},
+            server_settings=None if server.pooled else {**_SESSION, **settings, "application_name": f"workflow {name}"},
         )
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
