@@ -1,4 +1,4 @@
-"""Reads of one kind that are asked for at the same time, answered by one statement.
+"""Questions of one kind that are asked at the same time, answered by one statement; also writes of single keys.
 
 A thousand callers that each look up one run would be a thousand statements. What is asked for while a statement is
 under way rides the next one, which begins after it was asked for: every answer is as fresh as one of its own.

@@ -4,7 +4,8 @@ A claim is a postponement that counts. It need not be on disk before the timer f
 and the log is written in order, so a claim is never lost without the move that followed it.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import asyncpg
@@ -14,6 +15,7 @@ from workflow.errors import TimeoutNotFound
 from workflow.protocols import TimeoutStore
 
 from .connections import Lane, Row
+from .gathered import Gathered
 from .names import quoted
 from .rows import check_timeout, columns
 from .signals import Signals
@@ -118,6 +120,8 @@ class PostgresTimeoutStore(TimeoutStore):
         )
         self._list_sql, self._list_run_sql = (sql.replace("{schema}", name) for sql in (_LIST, _LIST_RUN))
         self._news = Flags(safety_net)
+        # Timers that fire at the same time are ended by one statement.
+        self._completing, self._cancelling = Gathered(self._completed), Gathered(self._cancelled)
         signals.on("timeouts", self._news.set)
 
     def _moved(self, names: set[str]) -> None:
@@ -164,17 +168,20 @@ class PostgresTimeoutStore(TimeoutStore):
         Raises:
             TimeoutNotFound: there is none of this id; the others are completed.
         """
-        if not ids:
-            return
-        found = {row[0] for row in await self._writes.write(self._complete_sql, sorted(ids))}
-        for one in ids:
-            if one not in found:
+        for one, found in zip(ids, await asyncio.gather(*map(self._completing.get, ids)), strict=True):
+            if not found:
                 raise TimeoutNotFound(one)
+
+    async def _completed(self, ids: Sequence[str]) -> Mapping[str, bool]:
+        return {row[0]: True for row in await self._writes.write(self._complete_sql, sorted(ids))}
 
     async def cancel(self, ids: Sequence[str]) -> None:
         """Remove these."""
-        if ids:
-            await self._writes.write(self._cancel_sql, sorted(ids))
+        await asyncio.gather(*map(self._cancelling.get, ids))
+
+    async def _cancelled(self, ids: Sequence[str]) -> Mapping[str, bool]:
+        await self._writes.write(self._cancel_sql, sorted(ids))
+        return {}
 
     async def list(self, workflow_name: str, *, run_id: str | None = None) -> Sequence[TimeoutRecord]:
         """All timers of the workflow, or of one run."""
