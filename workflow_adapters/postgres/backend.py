@@ -139,13 +139,8 @@ class PostgresBackend(Backend):
         )
         connections = Connections(server)
         reads, stream = connections.lane("reads", 4), connections.lane("stream", 2)
-        signals = Signals(
-            connections,
-            connections.lane("wake-ups", 1),
-            reads,
-            schema=schema,
-            listen=listen and bool(not server.pooled or listen_dsn),
-        )
+        listens = listen and bool(not server.pooled or listen_dsn)
+        signals = Signals(connections, connections.lane("wake-ups", 1), reads, schema=schema, listen=listens)
         net = safety_net.total_seconds()
         self._joined = Joined()
         self._connections = connections
