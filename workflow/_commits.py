@@ -58,7 +58,7 @@ class Commits:
 
     Args:
         store: where the changes go.
-        on_applied: called on the loop, in order of commit, for every move that is known to be durable.
+        on_applied: called on the loop, in order of commit, for every move that is seen to be written.
         draw: gives a number from [0, 1): the jitter of retries.
     """
 
@@ -181,7 +181,9 @@ class Commits:
                 busy.append(pending)
                 continue
             pending.answer(outcome)
-            if outcome.ok and isinstance(pending.change, Move):
+            # ALREADY_APPLIED may be another's doing (a trigger with the same run ID, another claim of a timer), whose
+            # object and times are in the store and not these: nobody here must go on from them.
+            if outcome.verdict is Verdict.APPLIED and isinstance(pending.change, Move):
                 self._tell(pending.change)
         if busy:
             for pending in busy:

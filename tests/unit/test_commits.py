@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from workflow import Builder, Run, _callback, _workflow
-from workflow._change import Change, Mark, Outcome
+from workflow._change import Change, Mark, Move, Outcome, Verdict
 from workflow._commits import WORTHWHILE, Commits
 from workflow.errors import Unavailable
 from workflow.protocols import Backend
@@ -83,6 +83,16 @@ async def test_a_store_that_wants_one_batch_at_once_gets_one() -> None:
     async with asyncio.timeout(10):
         await asyncio.gather(*(group.apply(mark(str(number))) for number in range(4 * WORTHWHILE)))
     assert store.most == 1
+
+
+async def test_only_what_was_written_is_passed_on_and_not_what_another_wrote_under_the_same_attempt() -> None:
+    passed_on: list[Move] = []
+    group = Commits(MemoryRecordStore(), passed_on.append, lambda: 0.5, logging.getLogger("test.commits"))
+    first, second = created("one", object=b"1"), created("one", object=b"2")
+    async with asyncio.timeout(10):
+        outcomes = [await group.apply(first), await group.apply(second)]
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.APPLIED, Verdict.ALREADY_APPLIED]
+    assert passed_on == [first]
 
 
 async def test_a_cancelled_waiter_cancels_no_write() -> None:
