@@ -22,6 +22,7 @@ async def judge(world: World, client: Any) -> None:
     _acknowledged(world)
     _handled(world)
     _slots(world)
+    _failures(world)
     if world.plan.liveness and not (world.plan.loss or world.plan.wipes):
         _hooks(world)
 
@@ -53,6 +54,22 @@ def _slots(world: World) -> None:
             world.complain("slot fired twice", f"{count} runs in the minute of {minute}")
 
 
+def _failures(world: World) -> None:
+    """A failure is the failed attempt's alone, and its row has no copy of the object."""
+    for run_id, history in world.records._history.items():
+        for before, after in pairwise(history):
+            failed = after.attempt > before.attempt
+            if failed and after.object:
+                world.complain("a failed attempt keeps an object", f"{run_id} v{after.version}")
+            if failed and "cannot be stored" in after.last_error and not run_id.startswith("unstorable"):
+                world.complain("one bad change fails others", f"{run_id} v{after.version}")
+        if any(b'"reminded":2' in version.object for version in history):
+            world.complain("a timer's result is applied twice", run_id)
+    letters = {letter.run_id for letter in world.records._letters}
+    if world.plan.liveness and (missing := world.refused - letters):
+        world.complain("a refused event is in no dead letter", str(missing))
+
+
 def _hooks(world: World) -> None:
     for record in world.records._records.values():
         # Erased before its hook was called, a run has nothing to show to a hook.
@@ -66,10 +83,12 @@ def unfinished(world: World) -> list[str]:
     found = []
     for record in world.records._records.values():
         kind = record.run_id.partition("-")[0]
-        if kind in ("spinner", "sleeper") or record.foreign_id == "cron":
+        if kind in ("spinner", "sleeper", "laggard", "unsendable") or record.foreign_id == "cron":
+            continue
+        if kind in ("broken", "alarm") and world.plan.retry:
             continue
         where = f"{record.run_id} v{record.version} at {record.status} {record.run_state} {record.last_error[:80]}"
-        if kind == "poison" and (record.run_state is RunState.PAUSED or record.run_state.finished):
+        if kind in ("poison", "broken", "alarm") and (record.run_state is RunState.PAUSED or record.run_state.finished):
             continue
         if record.run_state.live or record.run_state is RunState.REQUESTED_DATA_DELETED:
             found.append(where)

@@ -15,13 +15,16 @@ from msgspec.structs import replace
 
 from workflow._event import Event
 from workflow._shard import Shard, partition_of
+from workflow.errors import EventsRefused, Unavailable
 from workflow.protocols import EventReceiver, EventStreamer, Lease, RoleScheduler
 from workflow_adapters.memory import MemoryLease, Signal
 
 from .ports import Faulty
+from .watch import PARTITIONS
 from .world import World
 
-PARTITIONS = 4
+REFUSED = 2
+"""The status at which events of some runs are too much for the stream."""
 LEASE_TIME = 5.0
 """Seconds until a dead holder's role goes to somebody else."""
 OUTSIDE = contextvars.Context()
@@ -35,6 +38,7 @@ class Stream:
         self.world = world
         self.events: dict[tuple[str, int], list[tuple[Event, float]]] = {}
         self.cursors: dict[tuple[str, str, int], int] = {}
+        self.wipes = 0
         self.signal = Signal()
 
     def arrive(self, event: Event) -> None:
@@ -50,8 +54,9 @@ class Stream:
         return self.cursors.get((topic, name, index), 0)
 
     def wipe(self) -> None:
-        """Everything is lost; cursors are left behind, beyond the end."""
+        """Everything is lost; cursors are left behind, beyond the end, while those who read now notice it."""
         self.events.clear()
+        self.wipes += 1
 
     def unread(self, event: Event, *, older_than: float) -> bool:
         """True if some consumer of the topic has had this very version before it, unread, for a while."""
@@ -74,14 +79,27 @@ class SimStream(Faulty, EventStreamer):
     async def send(self, events: Sequence[Event]) -> None:
         await self.enter()
         world, stream = self.world, self.world.stream
-        for event in events:
+        if world.is_cut():
+            raise Unavailable("simulated")
+        if world.plan.laggards:
+            await asyncio.sleep(0.3)
+        refused = tuple(index for index, event in enumerate(events) if self._is_refused(event))
+        for index, event in enumerate(events):
+            if index in refused:
+                world.refused.add(event.run_id)
+                continue
             copies = 0 if world.chance(world.plan.loss) else 2 if world.chance(world.plan.twice) else 1
             for _ in range(copies):
                 if world.chance(world.plan.late):
                     world.loop.call_later(world.rng.uniform(0.01, 5.0), stream.arrive, event, context=OUTSIDE)
                 else:
                     stream.arrive(event)
+        if refused:
+            raise EventsRefused("simulated", refused)
         await self.leave()
+
+    def _is_refused(self, event: Event) -> bool:
+        return event.run_id.startswith("unsendable") and event.status == REFUSED
 
     def receiver(
         self, topic: str, name: str, *, shard: Shard, from_latest: bool = False
@@ -107,6 +125,7 @@ class _Receiver(EventReceiver):
         self._port, self._topic, self._name = port, topic, name
         self._stream: Stream = port.world.stream
         self._next: dict[int, int] = {}
+        self._wipes = self._stream.wipes
         for index in shard.partitions(PARTITIONS):
             end = self._stream.end(topic, index)
             start = end if from_latest or not name else 0
@@ -119,10 +138,11 @@ class _Receiver(EventReceiver):
         while True:
             seen = self._stream.signal.count
             found: list[Event] = []
+            if self._wipes < self._stream.wipes:
+                self._wipes = self._stream.wipes
+                self._next = dict.fromkeys(self._next, 0)
             for index, at in self._next.items():
                 kept = self._stream.events.get((self._topic, index), [])
-                if at > len(kept):
-                    at = self._next[index] = 0
                 some = kept[at : at + limit - len(found)]
                 found += [event for event, _ in some]
                 self._next[index] = at + len(some)
@@ -157,6 +177,18 @@ class Roles:
         self.tokens: dict[str, int] = {}
         self.unclean: set[str] = set()
         self.signal = Signal()
+        self._granted: dict[tuple[str, Any], tuple[MemoryLease, float]] = {}
+        self._lost: dict[MemoryLease, float] = {}
+
+    def lost_at(self, role: str, process: Any) -> float | None:
+        """When this process learned that it had lost the role it was last granted; None if it has not."""
+        granted = self._granted.get((role, process))
+        return None if granted is None else self._lost.get(granted[0])
+
+    def held_since(self, role: str, process: Any) -> float | None:
+        """Since when the process has held the role; None if it does not."""
+        granted, held = self._granted.get((role, process)), self.held.get(role)
+        return granted[1] if granted and held and held.lease is granted[0] else None
 
     def grant(self, role: str, owner: Any) -> MemoryLease | None:
         held = self.held.get(role)
@@ -170,12 +202,15 @@ class Roles:
         lease = MemoryLease(self.tokens[role], role in self.unclean)
         self.unclean.discard(role)
         self.held[role] = _Held(owner, lease)
+        self._granted[role, owner] = (lease, self.world.loop.time())
         self.world.note(f"{owner.name} holds {role}{' uncleanly' if lease.unclean else ''}")
         return lease
 
     def release(self, role: str, lease: MemoryLease) -> None:
         held = self.held.get(role)
         if held is not None and held.lease is lease:
+            if not held.owner.dead and not self.world.over:
+                self.world.watch.released(role, held.owner)
             del self.held[role]
             self.signal.set()
 
@@ -185,7 +220,11 @@ class Roles:
         if held is None:
             return
         held.expires = self.world.loop.time()
-        self.world.loop.call_later(warned, held.lease.lost.set, context=OUTSIDE)
+        self.world.loop.call_later(warned, self._tell, held.lease, context=OUTSIDE)
+
+    def _tell(self, lease: MemoryLease) -> None:
+        self._lost.setdefault(lease, self.world.loop.time())
+        lease.lost.set()
 
 
 class SimRoles(Faulty, RoleScheduler):

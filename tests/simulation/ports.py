@@ -5,16 +5,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from workflow._change import Change, Emit, Mark, Move, Outcome
+from workflow._change import BUSY, Change, Move, Outcome
 from workflow._record import Record, RecordQuery, StalledQuery, TimeoutPage, TimeoutRecord
-from workflow._runstate import RunState
 from workflow.errors import OutcomeUnknown, Unavailable
 from workflow.protocols import DeadLetter, OutboxPage, RecordStore, TimeoutStore
 
 from .world import World
 
-SETTLED = 15.0
-"""Seconds after which a sweeper's reading can no longer explain that it did not know."""
+UNSTORABLE = b'"note":"unstorable"'
+"""What an object holds that the store refuses."""
 
 
 class Faulty:
@@ -30,7 +29,7 @@ class Faulty:
             raise Unavailable("this process is dead")
         slow = world.chance(world.plan.slow)
         await asyncio.sleep(world.rng.uniform(0.2, 4.0) if slow else world.rng.uniform(0.0005, 0.01))
-        if self.gone() or world.chance(world.plan.unavailable):
+        if self.gone() or world.out() or world.chance(world.plan.unavailable):
             raise Unavailable("simulated")
 
     def gone(self) -> bool:
@@ -47,9 +46,20 @@ class SimRecords(Faulty, RecordStore):
     def __init__(self, world: World, owner: Any) -> None:
         super().__init__(world, owner)
         self.inner = world.records
+        self.writers = world.plan.writers
         self._seen: dict[str, int] = {}
+        self._under_way: list[set[str]] = []
 
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        runs = {change.run_id for change in changes}
+        self.world.watch.asked(changes, self._under_way)
+        self._under_way.append(runs)
+        try:
+            return await self._store(changes)
+        finally:
+            self._under_way.remove(runs)
+
+    async def _store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
         world = self.world
         await self.enter()
         if unknown := world.chance(world.plan.unknown):
@@ -62,43 +72,19 @@ class SimRecords(Faulty, RecordStore):
         return outcomes
 
     async def _apply(self, changes: Sequence[Change]) -> Sequence[Outcome]:
-        for change in changes:
-            if isinstance(change, Emit) and change.swept_at is not None:
-                self._watch_sweeper(change)
-        outcomes = await self.inner.store(changes)
-        for change, outcome in zip(changes, outcomes, strict=True):
-            self._observe(change, outcome)
+        """Judge the changes as the shared store does, but for those whose row somebody else happens to hold."""
+        world = self.world
+        if any(isinstance(change, Move) and UNSTORABLE in change.record.object for change in changes):
+            raise ValueError("cannot be stored")
+        outcomes = [BUSY] * len(changes)
+        free = [index for index in range(len(changes)) if not world.chance(world.plan.busy)]
+        met = [self.inner._records.get(change.run_id) for change in changes]
+        for index in free:
+            world.watch.before(changes[index])
+        for index, outcome in zip(free, await self.inner.store([changes[index] for index in free]), strict=True):
+            outcomes[index] = outcome
+            world.watch.after(self.owner, changes[index], outcome, met[index])
         return outcomes
-
-    def _observe(self, change: Change, outcome: Outcome) -> None:
-        world, record = self.world, self.inner._records.get(change.run_id)
-        version = change.record.version if isinstance(change, Move) else change.version
-        kind = type(change).__name__.lower()
-        who = "client" if self.owner is None else self.owner.name
-        world.note(f"{who} {kind} {change.run_id[:8]} v{version} {outcome.verdict.name}")
-        if isinstance(change, Mark) and change.skipped and outcome.ok:
-            world.skipped_at[change.run_id, version] = world.loop.time()
-        if isinstance(change, Move) and version == 1 and record is not None:
-            live = [
-                r.run_id for r in self.inner._records.values() if r.foreign_id == record.foreign_id and r.run_state.live
-            ]
-            if len(live) > 1:
-                world.complain("two live runs", f"{record.foreign_id} {live}")
-
-    def _watch_sweeper(self, emit: Emit) -> None:
-        world, record = self.world, self.inner._records.get(emit.run_id)
-        if record is None or record.version != emit.version or record.run_state is RunState.REQUESTED_DATA_DELETED:
-            return
-        now = world.loop.time()
-        skipped = world.skipped_at.get((emit.run_id, emit.version))
-        if skipped is not None and now - skipped > SETTLED and record.armed:
-            world.complain("sweeper re-runs a skipped step", f"{emit.run_id} v{emit.version}")
-        times = world.swept[emit.run_id, emit.version]
-        times.append(now)
-        if len(times) > 12:
-            world.complain("sweeper floods", f"{emit.run_id} v{emit.version} swept at {times}")
-        if world.stream.unread(emit.event, older_than=now - SETTLED):
-            world.complain("sweeper floods a backlog", f"{emit.run_id} v{emit.version} is unread in the stream")
 
     async def lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
         await self.enter()
@@ -129,6 +115,7 @@ class SimRecords(Faulty, RecordStore):
     async def list_outbox(self, workflow_name: str, *, now: datetime, limit: int) -> OutboxPage:
         await self.enter()
         page = await self.inner.list_outbox(workflow_name, now=now, limit=limit)
+        self.world.watch.relayed([one.id for one in page.events], self.owner)
         await self.leave()
         return page
 
@@ -173,6 +160,8 @@ class SimTimeouts(Faulty, TimeoutStore):
 
     async def create(self, timeouts: Sequence[TimeoutRecord]) -> None:
         await self.enter()
+        for timeout in timeouts:
+            self.world.watch.armed(timeout)
         await self.inner.create(timeouts)
         await self.exit()
 

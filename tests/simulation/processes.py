@@ -8,7 +8,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from workflow import Entropy, Workflow
+from workflow import Entropy, OutboxOptions, Workflow
+from workflow._change import Change, Move, Outcome
 from workflow.protocols import Backend
 
 from .loop import PROCESS
@@ -26,6 +27,9 @@ SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
 SILENT.setLevel(logging.CRITICAL)
 AFTER = timedelta(seconds=10)
+SELDOM = timedelta(minutes=1)
+"""So seldom that a lost wake-up is noticed."""
+RETRY = timedelta(seconds=20)
 NEVER = timedelta(days=365)
 
 
@@ -37,21 +41,25 @@ def build(world: World, program: Program, owner: Any, clock: SimClock, seed: str
     flow = program.builder().build(
         backend,
         default_options=defaults(world),
-        pause_retry=None,
+        outbox_options=OutboxOptions(polling_frequency=SELDOM, limit=world.plan.page),
+        pause_retry=RETRY if world.plan.retry else None,
+        custom_delete=program.keep,
         sweep_after=AFTER if world.plan.sweep else NEVER,
         clock=clock,
         entropy=Entropy(int.from_bytes(seed.encode(), "big")),
         registry=CollectorRegistry(),
         logger=SILENT,
     )
-    commits = flow._engine.commits
-    applied = commits._on_applied
+    commits: Any = flow._engine.commits
+    apply = commits.apply
 
-    def told(move: Any) -> None:
-        world.told.append((move.record.run_id, move.record.version, move.record.attempt_id))
-        applied(move)
+    async def told(change: Change, *more: Any) -> Outcome:
+        outcome: Outcome = await apply(change, *more)
+        if outcome.ok and isinstance(change, Move):
+            world.told.append((change.record.run_id, change.record.version, change.record.attempt_id))
+        return outcome
 
-    commits._on_applied = told
+    commits.apply = told
     return flow
 
 
@@ -62,9 +70,12 @@ class SimProcess:
         self.world, self.index, self.life = world, index, life
         self.name = f"p{index}.{life}"
         self.dead = False
+        self.killed = False
+        self.stopped_at: float | None = None
         plan = world.plan
         self.clock = SimClock(world.loop, world.rng.uniform(-plan.skew, plan.skew))
         self.flow = build(world, program, self, self.clock, f"{plan.seed} {self.name}")
+        world.processes[self.flow._engine.entropy.process_id] = self
         context = contextvars.Context()
         context.run(PROCESS.set, self)
         self.task: asyncio.Task[None] = world.loop.create_task(self.flow.run(), context=context)
@@ -93,7 +104,7 @@ class Fleet:
             return
         self.world.note(f"{process.name} is killed")
         self.world.kills += 1
-        process.dead = True
+        process.dead = process.killed = True
         self._replace(process, self.world.rng.uniform(0.5, 8.0))
 
     def _replace(self, process: SimProcess, after: float) -> None:
@@ -106,6 +117,7 @@ class Fleet:
         """The polite way; it must be through in time."""
         world = self.world
         world.note(f"{process.name} is stopped")
+        process.stopped_at = world.loop.time()
         if self.alive.get(process.index) is process:
             del self.alive[process.index]
         stopping = world.loop.create_task(process.flow.stop(DRAIN), context=process.context)

@@ -10,9 +10,14 @@ import msgspec
 from workflow import Backoff, Builder, Options, Run
 
 from .loop import PROCESS
-from .world import EPOCH, Call, World
+from .watch import Watch
+from .world import EPOCH, World
 
-WAIT, BOUNCE, LOOP = timedelta(seconds=6), timedelta(seconds=12), timedelta(seconds=8)
+WAIT, BOUNCE, LOOP = timedelta(seconds=12), timedelta(seconds=12), timedelta(seconds=8)
+REMIND = timedelta(seconds=3)
+LAG = timedelta(seconds=0.1)
+SLOW = 150.0
+"""Seconds that a handler may take without being forgotten, or swept again and again."""
 PAUSE_AFTER = 4
 
 
@@ -26,6 +31,7 @@ class Status(IntEnum):
     BACK = 7
     DONE = 8
     SWALLOWED = 9
+    LAG = 10
 
 
 class Job(msgspec.Struct):
@@ -33,6 +39,8 @@ class Job(msgspec.Struct):
 
     kind: str = "plain"
     count: int = 0
+    reminded: int = 0
+    note: str = ""
 
 
 FIRST = {
@@ -42,6 +50,14 @@ FIRST = {
     "bystander": Status.LOOP,
     "wait": Status.WAIT,
     "bounce": Status.BOUNCE,
+    "alarm": Status.WAIT,
+    "laggard": Status.LAG,
+}
+DELAYS = {
+    (Status.WAIT, 0): WAIT,
+    (Status.WAIT, 1): REMIND,
+    (Status.BOUNCE, 0): BOUNCE,
+    (Status.LOOP, 0): LOOP,
 }
 KINDS = ("plain", "plain", "ask", "loop", "wait", "bounce", "hang", "swallow")
 
@@ -52,55 +68,46 @@ class Program:
     def __init__(self, world: World) -> None:
         self.world = world
         self._failures: dict[tuple[str, str], int] = {}
+        decode = msgspec.json.Decoder(Job).decode
+        self.watch = world.watch = Watch(world, frozenset({Status.START, Status.LOOP}), DELAYS, decode)
 
     def builder(self) -> "Builder[Job, Status]":
         world = self.world
         builder: Builder[Job, Status] = Builder("sim", Job, Status)
         options = Options(parallel_count=world.plan.shards)
-        builder.step(Status.START, to=[Status.WORK, *set(FIRST.values())], options=options)(self.start)
-        builder.step(Status.WORK, to=[Status.DONE, Status.SWALLOWED], options=Options(timeout=timedelta(seconds=20)))(
-            self.work
-        )
-        builder.step(Status.ASK, to=Status.WORK)(self.ask)
+        limit = Options(timeout=timedelta(seconds=20))
+        builder.step(Status.START, to=[Status.WORK, *set(FIRST.values())], options=options)(self._step(self.start))
+        builder.step(Status.WORK, to=[Status.DONE, Status.SWALLOWED], options=limit)(self._step(self.work))
+        builder.step(Status.ASK, to=Status.WORK)(self._step(self.ask))
         builder.callback(Status.ASK, to=Status.DONE)(self.answer)
-        builder.step(Status.LOOP, to=Status.DONE, options=options)(self.loop)
+        builder.step(Status.LOOP, to=Status.DONE, options=options)(self._step(self.loop))
         builder.timeout(Status.LOOP, self.loop_timer, to=Status.DONE)(self.loop_over)
         builder.timeout(Status.WAIT, WAIT, to=Status.WORK)(self.wait_over)
-        builder.step(Status.BOUNCE, to=Status.BACK)(self.bounce)
-        builder.step(Status.BACK, to=Status.BOUNCE)(self.back)
+        builder.timeout(Status.WAIT, REMIND, to=Status.WORK)(self.remind)
+        builder.step(Status.BOUNCE, to=Status.BACK)(self._step(self.bounce))
+        builder.step(Status.BACK, to=Status.BOUNCE)(self._step(self.back))
         builder.timeout(Status.BOUNCE, BOUNCE, to=Status.DONE)(self.bounce_over)
+        builder.step(Status.LAG, to=Status.DONE, options=Options(consume_lag=LAG))(self._step(self.lag))
         builder.on_complete(self.completed)
         if world.plan.schedule:
             builder.schedule("cron", "* * * * *", initial_value=Job(kind="plain"))
         return builder
 
-    # -- watching ---------------------------------------------------------------------------------------------
+    def _step(self, handler: Any) -> Any:
+        """The handler, watched from its beginning to its end."""
 
-    def called(self, run: Run[Job, Status]) -> None:
-        """Note the call, and check what must hold when a handler starts."""
-        world, process = self.world, PROCESS.get()
-        name = process.name if process is not None else "client"
-        status, now = int(run.status), world.loop.time()
-        world.calls.append(Call(run.run_id, status, run.version, name, now))
-        world.note(f"{name} calls {status} {run.run_id[:8]} v{run.version}")
-        record = run._record
-        present = world.records._records.get(run.run_id)
-        same = present is not None and present.version == record.version
-        if same and msgspec.json.decode(present.object, type=Job) != run.object:
-            world.complain("stale object", f"{run.run_id} v{run.version}: {run.object}, not {present.object!r}")
-        if process is not None and run.run_id.startswith("poison"):
-            again = sum(1 for call in world.calls if call.run_id == run.run_id)
-            if again > 60:
-                world.complain("crash loop", f"{run.run_id} was tried {again} times")
+        async def watched(run: Run[Job, Status]) -> Any:
+            with self.watch.step(run):
+                self.on_time(run)
+                return await handler(run)
 
-    def stepping(self, run: Run[Job, Status]) -> None:
-        self.called(run)
-        process, record = PROCESS.get(), run._record
-        if process.clock.now() + self._set_back() < record.due_at:
-            self.world.complain("early", f"{run.run_id} v{run.version} handled before {record.due_at}")
-        skipped = self.world.skipped_at.get((run.run_id, run.version))
-        if skipped is not None and self.world.loop.time() - skipped > 30.0:
-            self.world.complain("a skipped step runs again", f"{run.run_id} v{run.version}")
+        return watched
+
+    def on_time(self, run: Run[Job, Status]) -> None:
+        """No step before its back-off is over."""
+        present = self.world.records._records[run.run_id]
+        if present.version == run.version and PROCESS.get().clock.now() + self._set_back() < present.due_at:
+            self.world.complain("early", f"{run.run_id} v{run.version} handled before {present.due_at}")
 
     def _set_back(self) -> timedelta:
         """How far the clock may have been set back between the engine's look at it and ours."""
@@ -118,14 +125,21 @@ class Program:
     # -- handlers ---------------------------------------------------------------------------------------------
 
     async def start(self, run: Run[Job, Status]) -> Any:
-        self.stepping(run)
+        if run.object.kind == "slowpoke":
+            await asyncio.sleep(SLOW)
         await self.pause_a_little(run)
         return FIRST.get(run.object.kind, Status.WORK)
 
     async def work(self, run: Run[Job, Status]) -> Any:
-        self.stepping(run)
         await self.pause_a_little(run)
         kind = run.object.kind
+        if kind == "broken" or (kind == "patient" and not self.world.healed):
+            raise RuntimeError("simulated for ever")
+        if kind == "decide" and not run.object.note:
+            run.object.note = "asked"
+            return run.pause("a person decides")
+        if kind == "unstorable" and run.attempt < 3:
+            run.object.note = "unstorable"
         if kind == "poison":
             self.world.kill(PROCESS.get())
             await asyncio.sleep(1000)
@@ -139,16 +153,15 @@ class Program:
         return Status.DONE
 
     async def ask(self, run: Run[Job, Status]) -> Any:
-        self.stepping(run)
         await self.pause_a_little(run)
         return run.skip()
 
     async def answer(self, run: Run[Job, Status], payload: bytes) -> Any:
-        self.called(run)
+        self.watch.called(run)
+        await asyncio.sleep(self.world.rng.choice((0.0, 0.0, 2.0)))
         return Status.DONE
 
     async def loop(self, run: Run[Job, Status]) -> Any:
-        self.stepping(run)
         run.object.count += 1
         await asyncio.sleep(self.world.rng.choice((0.0, 0.01, 0.1, 0.3)))
         if run.object.kind == "bystander" and run.object.count > 3:
@@ -159,18 +172,19 @@ class Program:
         return None if run.object.kind in ("spinner", "bystander") else now + LOOP
 
     async def bounce(self, run: Run[Job, Status]) -> Any:
-        self.stepping(run)
         await self.pause_a_little(run)
         await asyncio.sleep(1)
         return run.skip() if run.object.count > 4 else Status.BACK
 
     async def back(self, run: Run[Job, Status]) -> Any:
-        self.stepping(run)
         await self.pause_a_little(run)
         return Status.BOUNCE
 
+    async def lag(self, run: Run[Job, Status]) -> Any:
+        return run.save_and_repeat()
+
     async def _expired(self, run: Run[Job, Status], after: timedelta) -> None:
-        self.called(run)
+        self.watch.called(run)
         process, entered = PROCESS.get(), run._record.entered_at
         if process.clock.now() + self._set_back() < entered + after:
             why = f"{run.run_id} v{run.version} entered at {entered - EPOCH}, fired at {process.clock.now() - EPOCH}"
@@ -183,14 +197,29 @@ class Program:
 
     async def wait_over(self, run: Run[Job, Status], now: datetime) -> Any:
         await self._expired(run, WAIT)
+        if run.object.kind == "alarm":
+            raise RuntimeError("simulated for ever")
         return Status.WORK
+
+    async def remind(self, run: Run[Job, Status], now: datetime) -> Any:
+        await self._expired(run, REMIND)
+        run.object.reminded += 1
+        return run.save_and_repeat()
 
     async def bounce_over(self, run: Run[Job, Status], now: datetime) -> Any:
         await self._expired(run, BOUNCE)
         return Status.DONE
 
     async def completed(self, run: Run[Job, Status]) -> None:
+        if self.world.chance(self.world.plan.failing):
+            raise RuntimeError("simulated")
         self.world.hooked.add(run.run_id)
+
+    async def keep(self, job: Job) -> Job:
+        """What is kept when a run is erased."""
+        if self.world.chance(self.world.plan.failing):
+            raise RuntimeError("simulated")
+        return Job(kind="erased")
 
 
 def defaults(world: World) -> Options:

@@ -11,6 +11,8 @@ from typing import Any
 from workflow._clock import SystemClock
 from workflow_adapters.memory import MemoryRecordStore, MemoryTimeoutStore
 
+EXTRA = ("broken", "patient", "decide", "alarm", "slowpoke", "unstorable", "unsendable", "nap")
+"""Kinds of runs that not every world has; see programs.py."""
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -43,6 +45,17 @@ class Plan:
     runs: int = 8
     trouble: float = 40.0
     failing: float = 0.2
+    writers: int = 1
+    busy: float = 0.0
+    outage_at: float = 0.0
+    outage: float = 0.0
+    cut_at: float = 0.0
+    cut: float = 0.0
+    retry: bool = False
+    laggards: bool = False
+    page: int = 1000
+    extra: tuple[str, ...] = ()
+    remembered: int = 50_000
 
     @classmethod
     def draw(cls, seed: int, *, liveness: bool) -> "Plan":
@@ -80,7 +93,36 @@ class Plan:
         if plan.schedule:
             plan.trouble = 200.0
         plan.sleeper = liveness and plan.slots == 1 and seed % 2 == 0
+        plan._draw_rest(random.Random(f"rest {seed} {liveness}"))
         return plan
+
+    def _draw_rest(self, rng: random.Random) -> None:
+        self.writers = rng.choice((1, 1, 2))
+        self.busy = rng.uniform(0.05, 0.3) if rng.random() < 0.25 else 0.0
+        self.retry = not self.poison and rng.random() < 0.4
+        self.extra = tuple(kind for kind in EXTRA if rng.random() < 0.15)
+        if not self.sweep:
+            # A handler that takes longer than half a minute is left to the sweeper.
+            self.extra = tuple(kind for kind in self.extra if kind != "slowpoke")
+        if rng.random() < 0.15:
+            # Longer than the patience of a verb.
+            self.outage_at, self.outage = rng.uniform(3, 20), rng.uniform(70, 90)
+            self.trouble += self.outage
+        elif rng.random() < 0.25 and not (self.spinner or self.sleeper or self.slow):
+            # The relay has little room, and is never without events that were due later.
+            self.laggards, self.page = True, 4
+            if self.sweep and not self.schedule and rng.random() < 0.7:
+                # Nor, by somebody's clock, without events that should have been sent long ago.
+                self.processes = max(2, self.processes)
+                self.skew, self.loss = rng.uniform(10, 20), rng.uniform(0.2, 0.5)
+        elif rng.random() < 0.15:
+            # Nothing can be sent for a while, though all else goes on.
+            self.cut_at, self.cut = rng.uniform(3, 20), rng.uniform(30, 50)
+            self.trouble += self.cut
+        if self.spinner and rng.random() < 0.5:
+            self.slots = 1
+        # What a consumer forgot costs it a lookup, and nobody anything else.
+        self.remembered = rng.choice((1, 50_000, 50_000))
 
 
 class SimClock(SystemClock):
@@ -112,6 +154,7 @@ class World:
         healed: no more faults. over: the end; ports of everybody refuse.
         complaints: what broke a rule while it was observed.
         told: moves that some engine took for durable: (run, version, attempt).
+        committed: when each version was written. refused: runs of which the stream refused events.
     """
 
     plan: Plan
@@ -121,6 +164,8 @@ class World:
     timeouts: MemoryTimeoutStore = field(default_factory=MemoryTimeoutStore)
     stream: Any = None
     roles: Any = None
+    watch: Any = None
+    processes: dict[str, Any] = field(default_factory=dict)
     healed: bool = False
     over: bool = False
     complaints: list[str] = field(default_factory=list)
@@ -130,7 +175,11 @@ class World:
     hooked: set[str] = field(default_factory=set)
     skipped_at: dict[tuple[str, int], float] = field(default_factory=dict)
     swept: defaultdict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
+    committed: dict[tuple[str, int], float] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    healed_at: float = 0.0
     kills: int = 0
+    fleet: Any = None
     kill: Callable[[Any], None] = lambda process: None
 
     def complain(self, rule: str, why: str) -> None:
@@ -138,6 +187,16 @@ class World:
 
     def note(self, what: str) -> None:
         self.trace.append(f"{self.loop.time():.4f} {what}")
+
+    def out(self) -> bool:
+        """True while the store cannot be reached by anybody."""
+        plan = self.plan
+        return not self.healed and 0 <= self.loop.time() - plan.outage_at < plan.outage
+
+    def is_cut(self) -> bool:
+        """True while the stream takes no events."""
+        plan = self.plan
+        return not self.healed and 0 <= self.loop.time() - plan.cut_at < plan.cut
 
     def chance(self, share: float) -> bool:
         return not self.healed and share > 0 and self.rng.random() < share

@@ -1,0 +1,116 @@
+"""Bugs of what users call: callbacks, waiting; and of hooks and erasure, which answer for runs that have ended."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+from unittest.mock import patch
+
+from workflow import _callback, _wait_for
+from workflow._event import Event
+from workflow._processes.delete import DeleteWork
+from workflow._processes.hook import _Hook
+from workflow._results import interpret
+from workflow._waiting import Waiting
+
+from ..programs import Status
+from .plant import bug, stuck_without_sweeper
+
+
+@bug("a callback that came too late is answered")
+def _answers_too_late() -> Iterator[None]:
+    async def call_one(engine: Any, callback: Any, payload: Any, record: Any, status: Any) -> bool:
+        run = engine.handling(record)
+        result = await engine.invoker.call(callback.handler, run, payload)
+        move = interpret(engine, record, run, result, callback.destinations, engine.entropy.attempt_id())
+        await engine.commits.apply(move)
+        return True
+
+    with patch.object(_callback, "_call_one", call_one):
+        yield
+
+
+@bug("a waiter is shown a run that has not arrived", needs=lambda plan: plan.liveness)
+def _not_arrived() -> Iterator[None]:
+    async def reached(engine: Any, watch: Any, status: int) -> Any:
+        record = await _wait_for._look(engine, watch)
+        while True:
+            if record is not None:
+                watch.run_id = record.run_id
+                if record.status == status or await engine.records.passed(record.run_id, status) is not None:
+                    return record
+                _wait_for._check_reachable(engine, record, status)
+            record = await _wait_for._next_look(engine, watch, status)
+
+    with patch.object(_wait_for, "_reached", reached):
+        yield
+
+
+@bug("a waiter reads before it subscribes", needs=lambda plan: plan.liveness)
+def _reads_first() -> Iterator[None]:
+    real_reached, real_watch = _wait_for._reached, Waiting.watch
+    there: dict[Any, bool] = {}
+
+    def watch(self: Any, foreign_id: str, run_id: Any, *args: Any) -> Any:
+        @asynccontextmanager
+        async def watching() -> Any:
+            passed = await self._stream.world.records.passed(run_id, Status.DONE)
+            await asyncio.sleep(0.1)
+            async with real_watch(self, foreign_id, run_id, *args) as opened:
+                there[opened] = passed is not None
+                yield opened
+
+        return watching()
+
+    async def reached(engine: Any, opened: Any, status: int) -> Any:
+        if not there.pop(opened):
+            await opened.next()
+        return await real_reached(engine, opened, status)
+
+    with patch.object(_wait_for, "_reached", reached), patch.object(Waiting, "watch", watch):
+        yield
+
+
+@bug("a waiter does not hear of other processes", needs=lambda plan: plan.liveness)
+def _deaf() -> Iterator[None]:
+    real = Waiting.notify
+
+    def notify(self: Any, news: Any) -> None:
+        if not isinstance(news, Event):
+            real(self, news)
+
+    with patch.object(Waiting, "notify", notify):
+        yield
+
+
+@bug("a hook's event is acknowledged before it was parked", needs=lambda plan: plan.liveness and not plan.loss)
+def _parked_later() -> Iterator[None]:
+    real, kept = _Hook._park, []
+
+    async def park(self: Any, *args: Any) -> None:
+        async def later() -> None:
+            await asyncio.sleep(1)
+            await real(self, *args)
+
+        kept.append(asyncio.ensure_future(later()))
+
+    with patch.object(_Hook, "_park", park):
+        yield
+
+
+@bug("an erasure that failed is forgotten", needs=lambda plan: plan.verbs and stuck_without_sweeper(plan))
+def _erasure_forgotten() -> Iterator[None]:
+    real = DeleteWork._kept
+
+    async def handle(self: Any, record: Any, attempt: int) -> bool:
+        try:
+            kept = await real(self, record)
+        except RuntimeError:
+            return True
+        engine = self._engine
+        move = engine.transitions.deleted(record, kept, engine.now(), engine.entropy.attempt_id())
+        await engine.commits.apply(move)
+        return True
+
+    with patch.object(DeleteWork, "handle", handle):
+        yield
