@@ -14,7 +14,7 @@ from .watch import Watch
 from .world import EPOCH, World
 
 WAIT, BOUNCE, LOOP = timedelta(seconds=12), timedelta(seconds=12), timedelta(seconds=8)
-REMIND = timedelta(seconds=3)
+REMIND = timedelta(seconds=1)
 LAG = timedelta(seconds=0.1)
 SLOW = 150.0
 """Seconds that a handler may take without being forgotten, or swept again and again."""

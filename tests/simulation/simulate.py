@@ -7,11 +7,12 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
 from workflow import _commits
-from workflow._processes import consumer
+from workflow._processes import consumer, timeout_poller
 
 from .clients import LATE, clients, come_late, listen
 from .judge import judge, unfinished
@@ -60,6 +61,7 @@ def simulate(seed: int, *, liveness: bool) -> Result:
         with (
             patch.object(_commits, "WORTHWHILE", worthwhile),
             patch.object(consumer, "REMEMBERED", plan.remembered),
+            patch.object(timeout_poller, "CLAIM", timedelta(seconds=plan.claim)),
         ):
             _run(world)
     finally:

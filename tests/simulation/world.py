@@ -56,6 +56,7 @@ class Plan:
     page: int = 1000
     extra: tuple[str, ...] = ()
     remembered: int = 50_000
+    claim: float = 60.0
 
     @classmethod
     def draw(cls, seed: int, *, liveness: bool) -> "Plan":
@@ -123,6 +124,8 @@ class Plan:
             self.slots = 1
         # What a consumer forgot costs it a lookup, and nobody anything else.
         self.remembered = rng.choice((1, 50_000, 50_000))
+        # How long a timer is claimed only affects speed: some claims run out while their holder works on.
+        self.claim = rng.choice((3.0, 60.0))
 
 
 class SimClock(SystemClock):
