@@ -13,6 +13,7 @@ resets every connection it gets back; nothing here leaves anything behind that w
 
 import asyncio
 import logging
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self, TypeAlias, TypeVar
@@ -30,8 +31,11 @@ T = TypeVar("T")
 Connection: TypeAlias = asyncpg.Connection
 Row: TypeAlias = asyncpg.Record
 
-_ATTEMPTS = 4
-"""How often a transaction is tried that the server rolls back for a deadlock or serialization failure."""
+_ATTEMPTS = 6
+"""How often a transaction is tried at once that the server rolls back for a deadlock or serialization failure."""
+
+_STEP_BACK = 0.02
+"""Seconds, times the attempt, that it waits at most before the next: whoever won should be through by then."""
 
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF = 0.05, 1.0
 """Seconds between attempts to connect."""
@@ -172,8 +176,7 @@ class Lane:
                     raise outcome_unknown(error) from error
                 if is_transient(error):
                     raise unavailable(error) from error
-                if not is_rolled_back(error) or attempt == _ATTEMPTS:
-                    raise
+                await _step_back(error, attempt)
         raise AssertionError("unreachable")
 
     async def _transaction(self, connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -185,8 +188,7 @@ class Lane:
                 if is_lost(error) or is_transient(error):
                     raise unavailable(error) from error
                 await connection.execute("rollback")
-                if not is_rolled_back(error) or attempt == _ATTEMPTS:
-                    raise
+                await _step_back(error, attempt)
                 continue
             await self._commit(connection)
             return result
@@ -271,6 +273,20 @@ class Lane:
                 await connection.close(timeout=1.0)
             except LOST:
                 connection.terminate()
+
+
+async def _step_back(error: BaseException, attempt: int) -> None:
+    """Wait a moment before the next attempt, if the server asked for one.
+
+    Raises:
+        Unavailable: it was asked for too often; nothing was written.
+        BaseException: the error, if it is another.
+    """
+    if not is_rolled_back(error):
+        raise error
+    if attempt == _ATTEMPTS:
+        raise unavailable(error) from error
+    await asyncio.sleep(random.uniform(0, _STEP_BACK * attempt))  # noqa: S311 - no secret
 
 
 class Connections:
