@@ -31,7 +31,8 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         finished_runs: completed, cancelled and erased runs with their history and timers, counted from their last
             version; None keeps them for ever. A run ID that was removed may be used again.
-        events: events that every consumer of their topic has read, counted from when they were sent.
+        events: events that every consumer of their topic has read, counted from when they were sent; where none has
+            read anything yet, not before an hour has passed.
         abandoned_consumers: an event that a consumer has left unread for so long, without reading anything else
             either, is no longer held back for it.
         every: how often a process looks for something to remove.
@@ -60,6 +61,7 @@ select count(*) from gone
 
 # A page of the log, oldest first; of it, what is old enough and behind the cursor of every consumer of its topic. A
 # consumer that had nothing to read for long is not abandoned: it must have left this very event lying for so long.
+# Of a topic that nobody has read yet, an hour's events stay: its consumer may only be starting.
 _FORGET_EVENTS = """
 with page as (
     select position, topic, partition, sent_at from {schema}.events
@@ -76,6 +78,8 @@ gone as (
             on c.topic = r.topic and c.consumer = r.consumer and c.partition = p.partition
         where r.topic = p.topic and coalesce(c.position, 0) < p.position
             and greatest(r.moved_at, p.sent_at) > clock_timestamp() - $2::interval
+    ) and (
+        p.sent_at < clock_timestamp() - interval '1 hour' or exists (select 1 from readers r where r.topic = p.topic)
     )
 )
 select max(position), count(*), bool_and(sent_at < clock_timestamp() - $1::interval) from page
