@@ -102,6 +102,7 @@ class Outbox:
         )
         self._low: dict[str, _LowWater] = {}
         self._looked: dict[str, float] = {}
+        self._woken: dict[str, float] = {}
         self._held_until = 0.0
         self._ready = Flags(safety_net)
 
@@ -115,12 +116,14 @@ class Outbox:
 
     def relays(self, workflow_name: str) -> bool:
         """True if this process is the one that sends this workflow's events, so that no other need be told."""
+        # Waiting makes the relay, not looking: the sweeper looks, too.
         recently = time.monotonic() - _RELAYED_WITHIN
-        return self._ready.awaited(workflow_name) or self._looked.get(workflow_name, -math.inf) > recently
+        return self._ready.awaited(workflow_name) or self._woken.get(workflow_name, -math.inf) > recently
 
     async def wait_for_outbox(self, workflow_name: str) -> None:
         """Return when there may be something new."""
         await self._ready.wait(workflow_name)
+        self._woken[workflow_name] = time.monotonic()
         early = self._looked.get(workflow_name, -math.inf) + _SPACING - time.monotonic()
         if early > 0:
             await asyncio.sleep(early)
