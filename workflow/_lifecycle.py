@@ -35,11 +35,6 @@ class Lifecycle:
         self._stopped = asyncio.Event()
         self.launched = asyncio.Event()
 
-    @property
-    def is_running(self) -> bool:
-        """True from the launch of its processes until the last has shut down."""
-        return self._group is not None
-
     def states(self) -> dict[str, ProcessState]:
         """What each process is doing, by name; empty before the first run."""
         return {} if self._supervisor is None else dict(self._supervisor.states)

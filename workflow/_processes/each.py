@@ -14,7 +14,6 @@ import anyio
 from .tenure import Tenure, end
 
 EventT = TypeVar("EventT")
-EventT_co = TypeVar("EventT_co", covariant=True)
 
 
 class Receiver(Protocol[EventT]):

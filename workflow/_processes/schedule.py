@@ -55,12 +55,8 @@ class Scheduled:
     def role(self, workflow_name: str) -> str:
         """Its lock: foreign IDs that read alike ("A b", "a_b") must not share one."""
         role = _names.joined(workflow_name, self.foreign_id, "scheduler", self.spec)
-        return f"{role}-{self.digest(workflow_name)}"
-
-    def digest(self, workflow_name: str) -> str:
-        """Tells schedules apart whose names read alike."""
         exact = f"{workflow_name}\0{self.foreign_id}\0{self.spec}\0{self.timezone}"
-        return f"{zlib.crc32(exact.encode()):08x}"
+        return f"{role}-{zlib.crc32(exact.encode()):08x}"
 
     def run_id(self, workflow_name: str, slot: datetime) -> str:
         """The run ID of one slot: the same in every process."""
