@@ -54,10 +54,11 @@ async def _reached(engine: Engine[Any, Any], watch: Watch, status: int) -> Recor
 async def _next_look(engine: Engine[Any, Any], watch: Watch, status: int) -> Record | None:
     """Wait for news that could settle it; the record then."""
     news = await watch.next()
-    if news is not None:
+    if news is not None and watch.run_id is None:
         watch.run_id = news.run_id
-        if isinstance(news, Record) and news.status == status:
-            return news
+    # Of another run they are late: they came before it was known which run is meant.
+    if isinstance(news, Record) and news.run_id == watch.run_id and news.status == status:
+        return news
     return await _look(engine, watch)
 
 
