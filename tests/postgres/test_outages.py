@@ -111,7 +111,8 @@ async def test_all_connections_are_terminated_again_and_again(
     caplog.set_level(logging.WARNING, "workflow")
     async with database.user() as user:
         ended = _counter(database.url, database.schema)
-        async with _work(database.backend(user.url), ended, count=1_000) as work:
+        # So many that work is under way at each of the ten times.
+        async with _work(database.backend(user.url), ended, count=6_000) as work:
             await work.share(0.01)
             for _ in range(10):
                 await database.beside.execute(
