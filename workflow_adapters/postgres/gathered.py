@@ -26,20 +26,29 @@ class Gathered(Generic[K, V]):
     def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
         self._read = read
         self._waiting: deque[tuple[K, asyncio.Future[V | None]]] = deque()
+        self._flying = 0
         self._flights: set[asyncio.Task[None]] = set()
 
     async def get(self, key: K) -> V | None:
         """The value of this key."""
         answer: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, answer))
-        if len(self._flights) < _FLIGHTS:
+        if self._flying < _FLIGHTS:
+            self._flying += 1
             flight = asyncio.get_running_loop().create_task(self._fly())
             self._flights.add(flight)
             flight.add_done_callback(self._flights.discard)
         return await answer
 
     async def _fly(self) -> None:
-        await asyncio.sleep(0)  # whoever else asks in this turn of the loop comes along
+        try:
+            await asyncio.sleep(0)  # whoever else asks in this turn of the loop comes along
+            await self._answer_all()
+        finally:
+            # Here and not when the task is seen to be done: what is asked in between would wait for nobody.
+            self._flying -= 1
+
+    async def _answer_all(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(_MOST_KEYS, len(self._waiting)))]
             try:
