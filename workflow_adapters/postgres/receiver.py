@@ -62,7 +62,8 @@ class PostgresReceiver(EventReceiver):
         self._seen = dict(positions)
         aside, self._aside = self._aside, []
         self._behind = behind or self._missed
-        if behind:
+        if self._behind:
+            # What lies aside is read again with what was missed before it.
             return
         for event in aside:
             self._take(event)
