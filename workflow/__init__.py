@@ -5,17 +5,18 @@ run it inside your service. See `README.md`.
 """
 
 from ._builder import Builder
-from ._clock import Clock, SystemClock
-from ._codec import JSONCodec
-from ._decision import Decision
-from ._diagram import Direction
-from ._drawing import create_diagram, diagram
-from ._entropy import Entropy
-from ._event import ConnectorEvent, DeadLetter, Event
+from ._declare.codec import JSONCodec
+from ._diagram import Direction, create_diagram, diagram
+from ._engine.ids import IdSource
+from ._engine.system_clock import SystemClock
+from ._model.dead_letter import DeadLetter
+from ._model.decision import Decision
+from ._model.event import ConnectorEvent, Event
+from ._model.query import Order, RecordQuery
+from ._model.record import Meta, Record
+from ._model.run import Run
+from ._model.run_state import RunState
 from ._processes.supervisor import ProcessState
-from ._record import Meta, Order, Record, RecordQuery
-from ._run import Run
-from ._runstate import RunState
 from ._workflow import Workflow
 from .errors import (
     BackendNotOpen,
@@ -41,6 +42,7 @@ from .errors import (
 )
 from .options import Backoff, Options, OutboxOptions
 from .protocols import Backend, Codec
+from .protocols.clock import Clock
 
 __all__ = [
     "Backend",
@@ -55,9 +57,9 @@ __all__ = [
     "DeadLetter",
     "Decision",
     "Direction",
-    "Entropy",
     "Event",
     "EventsRefused",
+    "IdSource",
     "InvalidObject",
     "InvalidPayload",
     "InvalidRunState",

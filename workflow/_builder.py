@@ -10,15 +10,15 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, overload
 
 from prometheus_client import CollectorRegistry
 
-from ._check import check, settings_problems
-from ._decision import Decision
-from ._declarations import Declarations
-from ._engine import Engine, Settings
-from ._entropy import Entropy
-from ._event import ConnectorEvent
-from ._handlers import Handler
-from ._run import ObjectT, Run, StatusT
-from ._runstate import RunState
+from ._declare.check import check, settings_problems
+from ._declare.declarations import Declarations
+from ._declare.handlers import Handler
+from ._engine.engine import Engine, Settings
+from ._engine.ids import IdSource
+from ._model.decision import Decision
+from ._model.event import ConnectorEvent
+from ._model.run import ObjectT, Run, StatusT
+from ._model.run_state import RunState
 from ._workflow import Workflow
 from .options import Options, OutboxOptions
 from .protocols import Backend, Clock, Codec, ConnectorSource
@@ -184,7 +184,7 @@ class Builder(Generic[ObjectT, StatusT]):
         debug: bool = False,
         registry: CollectorRegistry | None = None,
         tracer_provider: Any = None,
-        entropy: Entropy | None = None,
+        ids: IdSource | None = None,
     ) -> Workflow[ObjectT, StatusT]:
         """A new workflow on `backend`, independent of any other built from this declaration.
 
@@ -196,7 +196,7 @@ class Builder(Generic[ObjectT, StatusT]):
             pause_retry: after how long a run paused by the engine is resumed by itself; None: never.
             sweep_after: how long a run must have been due before it is looked for without an event.
             custom_delete: what to keep when a run's data is erased; without it nothing is kept.
-            clock, entropy: where time, ids and jitter come from.
+            clock, ids: where time, ids and jitter come from.
             codec: how objects are stored; JSON by default.
             logger: default `logging.getLogger("workflow")`; `debug` makes its debug messages pass.
             registry: the prometheus registry for the metrics; a private one by default.
@@ -240,7 +240,7 @@ class Builder(Generic[ObjectT, StatusT]):
             logger=logger,
             registry=registry,
             tracer_provider=tracer_provider,
-            entropy=entropy,
+            ids=ids,
         )
         return Workflow(engine)
 

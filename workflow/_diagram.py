@@ -7,8 +7,12 @@ from collections.abc import Callable
 from enum import Enum
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from ._graph import StatusGraph
+from . import _arguments
+from ._declare.definition import Definition, has_own_text
+from ._model.graph import StatusGraph
+from ._workflow import Workflow
 
 
 class Direction(Enum):
@@ -18,6 +22,28 @@ class Direction(Enum):
     LEFT_TO_RIGHT = "LR"
     RIGHT_TO_LEFT = "RL"
     BOTTOM_TO_TOP = "BT"
+
+
+def diagram(wf: Workflow[Any, Any], direction: Direction = Direction.LEFT_TO_RIGHT) -> str:
+    """The workflow's graph as a Mermaid state diagram in a Markdown fence.
+
+    Raises:
+        TypeError: `wf` is not a `Workflow`, or `direction` not a `Direction`.
+    """
+    if not isinstance(wf, Workflow):
+        raise TypeError(f"cannot create a diagram of {wf!r}: not a Workflow")
+    _arguments.instance("direction", direction, Direction)
+    definition: Definition[Any, Any] = wf._engine.definition  # noqa: SLF001 - drawing needs no public accessor
+    return render(definition.name, definition.graph, lambda status: _label(definition, status), direction)
+
+
+def create_diagram(wf: Workflow[Any, Any], path: str | Path, direction: Direction = Direction.LEFT_TO_RIGHT) -> None:
+    """Write the diagram to a file, making its directories.
+
+    Raises:
+        TypeError: `wf` is not a `Workflow`; no file is made.
+    """
+    write(diagram(wf, direction), path)
 
 
 def render(
@@ -61,3 +87,9 @@ def _moves(origin: int, destinations: list[int]) -> str:
         return f"\n\t{origin}-->{destinations[0]}"
     branches = "".join(f"\n    {origin}_branching --> {destination}" for destination in destinations)
     return f"\n    state {origin}_branching <<choice>>\n    {origin} --> {origin}_branching{branches}\n\t"
+
+
+def _label(definition: Definition[Any, Any], status: int) -> str:
+    """The text that the drawing splits at capitals: "OtpVerified" becomes "Otp Verified"."""
+    text = definition.status_text(status)
+    return text if has_own_text(definition.status_type) else text.replace(" ", "")

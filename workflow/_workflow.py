@@ -9,22 +9,23 @@ from typing import Any, Generic
 import anyio
 
 from . import _arguments
-from ._callback import call_back
-from ._change import Move, Verdict
-from ._commits import PATIENCE
-from ._engine import Engine
-from ._handlers import Handler, ScheduleDeclaration
-from ._lifecycle import Lifecycle
-from ._origin import trace_origin
+from ._declare.handlers import Handler, ScheduleDeclaration
+from ._declare.signature import signature_problem
+from ._engine.commits import VERB_DEADLINE
+from ._engine.engine import Engine
+from ._model.change import NewVersion, Verdict
+from ._model.query import DEFAULT_LIMIT, Order
+from ._model.record import Meta, Record
+from ._model.run import ObjectT, Run, StatusT
+from ._model.run_state import RunState
+from ._processes.lifecycle import Lifecycle
 from ._processes.schedule import Scheduled, Trigger
 from ._processes.supervisor import DRAIN, ProcessState
-from ._processes.timeout_poller import revive
-from ._reading import query, with_objects
-from ._record import DEFAULT_LIMIT, Meta, Order, Record
-from ._run import ObjectT, Run, StatusT
-from ._runstate import RunState
-from ._shapes import misfit
-from ._wait_for import wait_for
+from ._processes.timeouts_fire import rearm_timers
+from ._verbs.call_site import trace_origin
+from ._verbs.callback import call_back
+from ._verbs.listing import query, with_objects
+from ._verbs.wait_for import wait_for
 from .errors import Conflict, RecordNotFound, WaitTimeout, WorkflowInProgress
 
 CONFLICTS = 20
@@ -61,7 +62,7 @@ class Workflow(Generic[ObjectT, StatusT]):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Workflow[ObjectT, StatusT]"]:
-        """Run the workflow inside a context; leaving it stops the workflow and lets handlers finish.
+        """Run the workflow inside a context; draining it stops the workflow and lets handlers finish.
 
         Leaving because of an error stops handlers at once.
         """
@@ -131,7 +132,7 @@ class Workflow(Generic[ObjectT, StatusT]):
             status = engine.definition.checked(starting_point)
         given = run_id is not None
         if run_id is None:
-            run_id = engine.entropy.run_id()
+            run_id = engine.ids.run_id()
         _arguments.text("run_id", run_id)
         move = engine.transitions.triggered(
             foreign_id=foreign_id,
@@ -145,9 +146,9 @@ class Workflow(Generic[ObjectT, StatusT]):
         await self._start(move, given)
         return run_id
 
-    async def _start(self, move: Move, given: bool) -> None:
+    async def _start(self, move: NewVersion, given: bool) -> None:
         engine, record = self._engine, move.record
-        outcome = await engine.commits.apply(move, PATIENCE)
+        outcome = await engine.commits.apply(move, VERB_DEADLINE)
         if outcome.verdict is Verdict.IN_PROGRESS:
             live = outcome.record.run_id if outcome.record is not None else None
             raise WorkflowInProgress(self.name, record.foreign_id, live)
@@ -184,7 +185,7 @@ class Workflow(Generic[ObjectT, StatusT]):
         """
         _arguments.text("foreign_id", foreign_id)
         self._engine.initial(initial_value, None)
-        if filter is not None and (problem := misfit(filter)) is not None:
+        if filter is not None and (problem := signature_problem(filter)) is not None:
             raise TypeError(f"filter: {problem}")
         asked = None if filter is None else Handler.of(filter)
         await self._life.schedule(
@@ -232,7 +233,7 @@ class Workflow(Generic[ObjectT, StatusT]):
         """
         engine = self._engine
         move = await self._change(run_id, lambda r, aid: engine.transitions.resumed(r, engine.now(), aid))
-        await revive(engine, move.record)
+        await rearm_timers(engine, move.record)
 
     async def cancel(self, run_id: str, reason: str = "") -> None:
         """Cancel a live run for good.
@@ -260,13 +261,13 @@ class Workflow(Generic[ObjectT, StatusT]):
         _arguments.text("reason", reason, most=None, empty=True)
         await self._change(run_id, lambda r, aid: transitions.stopped(r, wanted, reason, engine.now(), aid))
 
-    async def _change(self, run_id: str, build: Callable[[Record, str], Move]) -> Move:
+    async def _change(self, run_id: str, build: Callable[[Record, str], NewVersion]) -> NewVersion:
         """Read, build, compare and swap; again when the run was moved meanwhile."""
         engine = self._engine
         record = await self._lookup(run_id)
         for _ in range(CONFLICTS):
-            move = build(record, engine.entropy.attempt_id())
-            outcome = await engine.commits.apply(move, PATIENCE)
+            move = build(record, engine.ids.attempt_id())
+            outcome = await engine.commits.apply(move, VERB_DEADLINE)
             if outcome.ok:
                 return move
             record = outcome.record or await self._lookup(run_id)

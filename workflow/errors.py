@@ -6,7 +6,7 @@ One root, `WorkflowError`; each error builds its own message from the ids it is 
 from datetime import timedelta
 from typing import Any
 
-from ._runstate import RunState
+from ._model.run_state import RunState
 
 
 class WorkflowError(Exception):
@@ -203,7 +203,7 @@ class BackendNotOpen(Unavailable):
 class OutcomeUnknown(WorkflowError):
     """The connection was lost while a change was being committed: it may or may not be durable.
 
-    Adapters raise it; `workflow._commits` answers it by sending the very same change again, with the same attempt id.
+    Adapters raise it; the engine sends the very same change again, with the same attempt id.
     Users see it only when that could not be settled before their deadline.
 
     Attributes:

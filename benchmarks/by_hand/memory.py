@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from benchmarks.five_steps import STEPS, Counter
-from workflow._change import Move
-from workflow._event import Event
-from workflow._record import Record
-from workflow._runstate import RunState
+from workflow._model.change import NewVersion
+from workflow._model.event import Event
+from workflow._model.record import Record
+from workflow._model.run_state import RunState
 from workflow_adapters.memory import MemoryBackend
 
 ENCODER = msgspec.json.Encoder()
@@ -32,7 +32,7 @@ async def steps_per_second(runs: int, batch: int) -> float:
 
 
 async def _commit(backend: MemoryBackend, records: list[Record]) -> None:
-    await backend.record_store.store([Move(record=record, event=_event(record)) for record in records])
+    await backend.record_store.store([NewVersion(record=record, event=_event(record)) for record in records])
     page = await backend.record_store.list_outbox(NAME, now=datetime.now(UTC), limit=len(records))
     await backend.event_streamer.send([one.event for one in page.events])
     await backend.record_store.delete_outbox([one.id for one in page.events])

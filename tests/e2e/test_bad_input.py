@@ -36,7 +36,7 @@ WF = Workflow[Thing, Status]
 @pytest.fixture(autouse=True)
 def _tails_do_not_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait in a process that runs no workflow keeps its reading for the next caller; here nobody comes."""
-    monkeypatch.setattr("workflow._waiting.LINGER", 0.01)
+    monkeypatch.setattr("workflow._engine.news.LINGER", 0.01)
 
 
 Verb = Callable[[WF, Any], Awaitable[object]]

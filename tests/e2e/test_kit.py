@@ -22,16 +22,9 @@ from workflow import (
     create_diagram,
     diagram,
 )
-from workflow._decision import Kind
+from workflow._model.decision import Kind
 from workflow.protocols import Backend
-from workflow.testing import (
-    FakeClock,
-    await_timeout_insert,
-    new_testing_run,
-    require,
-    trigger_callback_on,
-    wait_for,
-)
+from workflow.testing import FakeClock, await_timeout_insert, new_testing_run, require, trigger_callback_on, wait_for
 from workflow_adapters.memory import MemoryBackend
 
 MOMENT = timedelta(milliseconds=50)

@@ -133,7 +133,7 @@ async def test_two_workflows_and_two_engines_share_a_registry_or_have_their_own(
         for wf in (one, two, again, private):
             await wf.trigger(f"of {id(wf)}")
             await wf.wait_for(f"of {id(wf)}", Status.C, timeout=PATIENCE)
-    await again._engine.waiting.close()
+    await again._engine.news.close()
     told = Samples(shared)
     assert told.changes("one")[("Unknown", "Initiated")] == 2
     assert told.changes("two")[("Unknown", "Initiated")] == 1

@@ -13,8 +13,8 @@ import pytest
 from tests.e2e.model import Status, Thing
 from tests.e2e.virtual import clock, virtually
 from workflow import Builder, Decision, Options, Run, RunState, Unavailable, Workflow
-from workflow._change import Change, Outcome
-from workflow._record import TimeoutRecord
+from workflow._model.change import Change, Outcome
+from workflow._model.timer import TimeoutRecord
 from workflow.protocols import Backend, Lease
 from workflow_adapters.memory import (
     MemoryEventStreamer,

@@ -258,7 +258,7 @@ async def test_one_process_triggers_and_another_consumes(backend: Backend) -> No
         waiting = asyncio.create_task(front.wait_for("key", Status.C, run_id=run_id, timeout=PATIENCE))
         assert (await waiting).object.text == "AB"
         assert front.states() == {}
-    await front._engine.waiting.close()
+    await front._engine.news.close()
 
 
 async def test_workflows_whose_names_read_alike_do_not_touch_each_others_runs(backend: Backend) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.model import PATIENCE, Status, Thing
 from workflow import Builder, Options, ProcessState, Run, RunState, Unavailable, Workflow
-from workflow._handlers import ScheduleDeclaration
+from workflow._declare.handlers import ScheduleDeclaration
 from workflow._processes.schedule import Scheduled
 from workflow.protocols import Backend
 from workflow.testing import FakeClock, require

@@ -1,4 +1,4 @@
-"""Waiting for a status, starting runs, listing and reading them, on every backend."""
+"""NewsFeed for a status, starting runs, listing and reading them, on every backend."""
 
 import asyncio
 from datetime import timedelta
@@ -127,7 +127,7 @@ async def test_cancelling_a_wait_changes_nothing_and_leaves_nothing(backend: Bac
                 await wf.wait_for("key", Status.B)
         await wf.callback("key", Status.A)
         assert [run.run_id for run in await asyncio.gather(*others)] == [run_id] * 3
-        assert not wf._engine.waiting._watches
+        assert not wf._engine.news._watches
 
 
 async def test_a_run_id_makes_a_trigger_idempotent(backend: Backend) -> None:

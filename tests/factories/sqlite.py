@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from tests.gate import ended
-from workflow._change import OnCommit
-from workflow._event import Event
-from workflow._runstate import RunState
+from workflow._model.change import OnCommit
+from workflow._model.event import Event
+from workflow._model.run_state import RunState
 from workflow.errors import Unavailable
 from workflow.protocols import Backend
 from workflow_adapters.conformance import Capability, Factory

@@ -6,8 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 
 from tests.faults import Wrapper
-from workflow._event import Event
-from workflow._shard import Shard
+from workflow._model.event import Event
+from workflow._model.shard import Shard
 from workflow.protocols import EventReceiver
 
 

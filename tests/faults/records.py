@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 import msgspec
 
 from tests.faults import Wrapper
-from workflow._change import APPLIED, Change, Emit, Mark, Move, Outcome, Verdict
-from workflow._event import DeadLetter, OutboxPage
-from workflow._record import Order, Record, RecordQuery, StalledQuery
+from workflow._model.change import APPLIED, Change, Emit, Mark, NewVersion, Outcome, Verdict
+from workflow._model.dead_letter import DeadLetter
+from workflow._model.event import OutboxPage
+from workflow._model.query import Order, RecordQuery, StalledQuery
+from workflow._model.record import Record
 from workflow.errors import Unavailable
 
 AGES = timedelta(days=1_000)
@@ -21,7 +23,7 @@ class NoCompareAndSwap(Wrapper):
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
         outcomes = list(await self.real.store(changes))
         for place, (change, outcome) in enumerate(zip(changes, outcomes, strict=True)):
-            if outcome.verdict is Verdict.CONFLICT and outcome.record and isinstance(change, Move):
+            if outcome.verdict is Verdict.CONFLICT and outcome.record and isinstance(change, NewVersion):
                 version = outcome.record.version + 1
                 record = msgspec.structs.replace(change.record, version=version)
                 forced = msgspec.structs.replace(change, record=record)
@@ -47,7 +49,7 @@ class KnowsOnlyTheLastAttempt(Wrapper):
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
         outcomes = list(await self.real.store(changes))
         for place, (change, outcome) in enumerate(zip(changes, outcomes, strict=True)):
-            if outcome.verdict is Verdict.ALREADY_APPLIED and isinstance(change, Move):
+            if outcome.verdict is Verdict.ALREADY_APPLIED and isinstance(change, NewVersion):
                 present = (await self.real.lookup([change.run_id]))[change.run_id]
                 if present.version != change.record.version:
                     outcomes[place] = Outcome(Verdict.CONFLICT, present)
@@ -60,7 +62,7 @@ class DuplicateLiveRuns(Wrapper):
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
         outcomes = list(await self.real.store(changes))
         for place, (change, outcome) in enumerate(zip(changes, outcomes, strict=True)):
-            if outcome.verdict is Verdict.IN_PROGRESS and isinstance(change, Move):
+            if outcome.verdict is Verdict.IN_PROGRESS and isinstance(change, NewVersion):
                 hidden = f"{change.record.foreign_id}|{change.run_id}"
                 record = msgspec.structs.replace(change.record, foreign_id=hidden)
                 (outcomes[place],) = await self.real.store([msgspec.structs.replace(change, record=record)])
@@ -78,7 +80,7 @@ class LosesEventsOnConflict(Wrapper):
 
     async def _forget(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if isinstance(change, Move):
+            if isinstance(change, NewVersion):
                 name = change.record.workflow_name
                 page = await self.real.list_outbox(name, now=change.record.updated_at + AGES, limit=10_000)
                 ids = [waiting.id for waiting in page.events if waiting.event == change.event]
@@ -106,7 +108,7 @@ class WritesHalfABatch(Wrapper):
         if len(changes) == 1:
             return list(await self.real.store(changes))
         for change in changes:
-            if isinstance(change, Move) and "\0" in change.record.last_error:
+            if isinstance(change, NewVersion) and "\0" in change.record.last_error:
                 raise ValueError("last_error: NUL")
             await self.real.store([change])
         return [APPLIED] * len(changes)
@@ -143,7 +145,7 @@ class KeepsTheSkip(Wrapper):
         before: Mapping[str, Record] = await self.real.lookup([change.run_id for change in changes])
         outcomes: Sequence[Outcome] = await self.real.store(changes)
         for change in changes:
-            if isinstance(change, Move) and change.run_id in before and before[change.run_id].skipped:
+            if isinstance(change, NewVersion) and change.run_id in before and before[change.run_id].skipped:
                 await self.real.store([Mark(run_id=change.run_id, version=change.record.version, skipped=True)])
         return outcomes
 
@@ -154,7 +156,7 @@ class ForgetsArmed(Wrapper):
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
         outcomes: Sequence[Outcome] = await self.real.store(changes)
         for change in changes:
-            if isinstance(change, Move) and not change.record.armed:
+            if isinstance(change, NewVersion) and not change.record.armed:
                 await self.real.store([Mark(run_id=change.run_id, version=change.record.version, armed=False)])
         return outcomes
 
@@ -163,7 +165,7 @@ class ErasesNothing(Wrapper):
     """Writes the DataDeleted version and leaves the data where it is."""
 
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
-        kept = [msgspec.structs.replace(c, erase=False) if isinstance(c, Move) else c for c in changes]
+        kept = [msgspec.structs.replace(c, erase=False) if isinstance(c, NewVersion) else c for c in changes]
         return list(await self.real.store(kept))
 
 
@@ -171,7 +173,7 @@ class KeepsEveryObject(Wrapper):
     """Copies the object into the history of failed attempts too."""
 
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
-        kept = [msgspec.structs.replace(c, keep_object=True) if isinstance(c, Move) else c for c in changes]
+        kept = [msgspec.structs.replace(c, keep_object=True) if isinstance(c, NewVersion) else c for c in changes]
         return list(await self.real.store(kept))
 
 
@@ -247,7 +249,7 @@ class ForgetsWhatTheUserWrites(Wrapper):
     """Moves the run without calling the user's functions."""
 
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
-        bare = [msgspec.structs.replace(c, on_commit=()) if isinstance(c, Move) else c for c in changes]
+        bare = [msgspec.structs.replace(c, on_commit=()) if isinstance(c, NewVersion) else c for c in changes]
         return list(await self.real.store(bare))
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from tests.faults import Wrapper
-from workflow._record import TimeoutPage, TimeoutRecord
+from workflow._model.timer import TimeoutPage, TimeoutRecord
 from workflow.errors import TimeoutNotFound
 
 

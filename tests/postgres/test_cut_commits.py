@@ -11,7 +11,7 @@ import pytest
 
 from tests.postgres.database import Database, User
 from tests.postgres.proxy import TO_CLIENT, TO_SERVER, Point, Proxy
-from workflow._change import Change, Mark, Move, Verdict
+from workflow._model.change import Change, Mark, NewVersion, Verdict
 from workflow.errors import OutcomeUnknown, Unavailable
 from workflow.protocols import RecordStore
 from workflow_adapters.conformance._values import created, moved, one, put, settled
@@ -27,7 +27,7 @@ class _Subject:
         self.lane = LANES[kind]
         self.beside, self.record = created("beside").record, created("run").record
 
-    def changes(self, move: Move) -> Sequence[Change]:
+    def changes(self, move: NewVersion) -> Sequence[Change]:
         if self.kind == "a transaction":
             return [move, Mark(run_id="beside", version=1, armed=True)]
         if self.kind == "with the user's rows":
@@ -70,7 +70,7 @@ def _points(counts: Counter[str]) -> Iterator[Point]:
 
 
 async def _cut_at(subject: _Subject, point: Point) -> str:
-    """Move on while the connection is cut there; what the store said, and what was true."""
+    """NewVersion on while the connection is cut there; what the store said, and what was true."""
     await subject.move_on()  # on a connection that is open and knows its statements
     before, move = subject.record, moved(subject.record)
     subject.proxy.watch(subject.lane, point)

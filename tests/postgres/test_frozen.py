@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.postgres.database import Database
-from workflow._change import Verdict
+from workflow._model.change import Verdict
 from workflow.errors import OutcomeUnknown, Unavailable
 from workflow_adapters.conformance._values import created, moved, put, until
 

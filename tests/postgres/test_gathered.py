@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from workflow_adapters.postgres.gathered import Gathered
+from workflow_adapters.postgres.batch_loader import BatchLoader
 
 
 async def test_a_question_that_comes_in_the_turn_in_which_both_flights_end_is_answered() -> None:
@@ -16,7 +16,7 @@ async def test_a_question_that_comes_in_the_turn_in_which_both_flights_end_is_an
         await reply
         return {key: key.upper() for key in keys}
 
-    gathered = Gathered(read)
+    gathered = BatchLoader(read)
 
     async def ask(*keys: str) -> list[str | None]:
         return [await gathered.get(key) for key in keys]

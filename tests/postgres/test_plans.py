@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from tests.postgres.database import Database
-from workflow._record import Order, RecordQuery
-from workflow._runstate import RunState
+from workflow._model.query import Order, RecordQuery
+from workflow._model.run_state import RunState
 from workflow_adapters.postgres import leases, outbox, reads, receiver, retention, tail, timeouts
 from workflow_adapters.postgres.connections import PLANNER
 

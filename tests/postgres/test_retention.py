@@ -10,9 +10,10 @@ import pytest
 from tests.e2e.model import Status, Thing
 from tests.postgres.database import Database
 from workflow import Builder, Options, Run
-from workflow._record import Record, RecordQuery
-from workflow._runstate import RunState
-from workflow._shard import WHOLE, partition_of
+from workflow._model.query import RecordQuery
+from workflow._model.record import Record
+from workflow._model.run_state import RunState
+from workflow._model.shard import WHOLE, partition_of
 from workflow.verify import verify
 from workflow_adapters.conformance._values import WORKFLOW, created, moved, put, timer, until
 from workflow_adapters.conformance.events import TOPIC, some, versions

@@ -5,8 +5,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from workflow._runstate import RunState
-from workflow._transitions import AUTO_PAUSE_REASON
+from workflow._engine.transitions import AUTO_PAUSE_REASON
+from workflow._model.run_state import RunState
 from workflow.errors import (
     Conflict,
     OutcomeUnknown,

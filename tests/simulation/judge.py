@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from workflow import verify
-from workflow._runstate import RunState
+from workflow._model.run_state import RunState
 
 from .programs import Status
 from .world import World

@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from workflow._event import Event
-from workflow._shard import Shard, partition_of
+from workflow._model.event import Event
+from workflow._model.shard import Shard, partition_of
 from workflow.errors import EventsRefused, Unavailable
 from workflow.protocols import EventReceiver, EventStreamer, Lease, RoleScheduler
 from workflow_adapters.memory import MemoryLease, Signal

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from workflow._change import BUSY, Change, Move, Outcome
-from workflow._record import Record, RecordQuery, StalledQuery, TimeoutPage, TimeoutRecord
+from workflow._model.change import BUSY, Change, NewVersion, Outcome
+from workflow._model.query import RecordQuery, StalledQuery
+from workflow._model.record import Record
+from workflow._model.timer import TimeoutPage, TimeoutRecord
 from workflow.errors import OutcomeUnknown, Unavailable
 from workflow.protocols import DeadLetter, OutboxPage, RecordStore, TimeoutStore
 
@@ -74,7 +76,7 @@ class SimRecords(Faulty, RecordStore):
     async def _apply(self, changes: Sequence[Change]) -> Sequence[Outcome]:
         """Judge the changes as the shared store does, but for those whose row somebody else happens to hold."""
         world = self.world
-        if any(isinstance(change, Move) and UNSTORABLE in change.record.object for change in changes):
+        if any(isinstance(change, NewVersion) and UNSTORABLE in change.record.object for change in changes):
             raise ValueError("cannot be stored")
         outcomes = [BUSY] * len(changes)
         free = [index for index in range(len(changes)) if not world.chance(world.plan.busy)]

@@ -8,8 +8,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from workflow import Entropy, OutboxOptions, Workflow
-from workflow._change import Change, Move, Outcome
+from workflow import IdSource, OutboxOptions, Workflow
+from workflow._model.change import Change, NewVersion, Outcome
 from workflow.protocols import Backend
 
 from .loop import PROCESS
@@ -46,7 +46,7 @@ def build(world: World, program: Program, owner: Any, clock: SimClock, seed: str
         custom_delete=program.keep,
         sweep_after=AFTER if world.plan.sweep else NEVER,
         clock=clock,
-        entropy=Entropy(int.from_bytes(seed.encode(), "big")),
+        ids=IdSource(int.from_bytes(seed.encode(), "big")),
         registry=CollectorRegistry(),
         logger=SILENT,
     )
@@ -55,7 +55,7 @@ def build(world: World, program: Program, owner: Any, clock: SimClock, seed: str
 
     async def told(change: Change, *more: Any) -> Outcome:
         outcome: Outcome = await apply(change, *more)
-        if outcome.ok and isinstance(change, Move):
+        if outcome.ok and isinstance(change, NewVersion):
             world.told.append((change.record.run_id, change.record.version, change.record.attempt_id))
         return outcome
 
@@ -75,7 +75,7 @@ class SimProcess:
         plan = world.plan
         self.clock = SimClock(world.loop, world.rng.uniform(-plan.skew, plan.skew))
         self.flow = build(world, program, self, self.clock, f"{plan.seed} {self.name}")
-        world.processes[self.flow._engine.entropy.process_id] = self
+        world.processes[self.flow._engine.ids.process_id] = self
         context = contextvars.Context()
         context.run(PROCESS.set, self)
         self.task: asyncio.Task[None] = world.loop.create_task(self.flow.run(), context=context)

@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from workflow import _commits
-from workflow._processes import consumer, timeout_poller
+from workflow._engine import commits as _commits
+from workflow._processes import consumer
+from workflow._processes import timeouts_fire as timeout_poller
 
 from .clients import LATE, clients, come_late, listen
 from .judge import judge, unfinished

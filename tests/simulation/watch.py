@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from workflow._change import Change, Emit, Mark, Move, Outcome
+from workflow._engine.transitions import AUTO_PAUSE_REASON
+from workflow._model.change import Change, Emit, Mark, NewVersion, Outcome
+from workflow._model.run_state import RUNNABLE, RunState
+from workflow._model.shard import Shard, partition_of
+from workflow._model.timer import TimeoutRecord
 from workflow._processes.step import CRASHED
-from workflow._record import TimeoutRecord
-from workflow._runstate import RUNNABLE, RunState
-from workflow._shard import Shard, partition_of
-from workflow._transitions import AUTO_PAUSE_REASON
 
 from .loop import PROCESS
 from .world import EPOCH, Call, World
@@ -123,19 +123,19 @@ class Watch:
     def after(self, who: Any, change: Change, outcome: Outcome, before: Any) -> None:
         """A change was judged by the store; `before` is the record it met."""
         world = self.world
-        version = change.record.version if isinstance(change, Move) else change.version
+        version = change.record.version if isinstance(change, NewVersion) else change.version
         kind, name = type(change).__name__.lower(), "client" if who is None else who.name
         world.note(f"{name} {kind} {change.run_id[:14]} v{version} {outcome.verdict.name}")
         if outcome.verdict.name != "APPLIED":
             return
         if isinstance(change, Mark) and change.skipped:
             world.skipped_at[change.run_id, version] = world.loop.time()
-        if isinstance(change, Move):
+        if isinstance(change, NewVersion):
             world.committed.setdefault((change.run_id, version), world.loop.time())
             self._moved(who, change, before)
         self._outbox(change)
 
-    def _moved(self, who: Any, move: Move, before: Any) -> None:
+    def _moved(self, who: Any, move: NewVersion, before: Any) -> None:
         world, record = self.world, move.record
         where = f"{record.run_id} v{record.version}"
         if record.version == 1:
@@ -215,7 +215,7 @@ class Watch:
 
     def _outbox(self, change: Change) -> None:
         """Remember since when an event may be sent that was due at once."""
-        if isinstance(change, Move) and change.record.due_at <= change.record.updated_at:
+        if isinstance(change, NewVersion) and change.record.due_at <= change.record.updated_at:
             outbox = self.world.records._outbox("sim")
             for id_ in (next(reversed(outbox.now), ""), next(reversed(outbox.waiting), "")):
                 if id_ and int(id_) > self._last_event:

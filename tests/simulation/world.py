@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from workflow._clock import SystemClock
+from workflow._engine.system_clock import SystemClock
 from workflow_adapters.memory import MemoryRecordStore, MemoryTimeoutStore
 
 EXTRA = ("broken", "patient", "decide", "alarm", "slowpoke", "unstorable", "unsendable", "nap")

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from tests.e2e.model import Status, Thing
 from workflow import BackendNotOpen, Builder, Event, OutboxOptions, Run, RunState, Workflow
-from workflow._shard import WHOLE
+from workflow._model.shard import WHOLE
 from workflow.protocols import Backend
 from workflow_adapters.memory import MemoryBackend
 from workflow_adapters.sqlite import SQLiteBackend, signals

@@ -13,7 +13,7 @@ from tests.e2e.model import PATIENCE, Status, Thing
 from tests.sqlite.process import line, run, started
 from tests.sqlite.programs import moving
 from workflow import RecordQuery, Unavailable
-from workflow._record import StalledQuery
+from workflow._model.query import StalledQuery
 from workflow.verify import verify
 from workflow_adapters.sqlite import SQLiteBackend, schema
 

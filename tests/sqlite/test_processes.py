@@ -32,7 +32,7 @@ async def test_processes_wake_each_other_without_looking(tmp_path: Path, monkeyp
                 times.append(loop.time() - began)
             # Two steps of another process and the way back; the limit only tells signals from looks.
             assert sorted(times)[10] < 1.0
-            await wf._engine.waiting.close()
+            await wf._engine.news.close()
 
 
 async def test_an_idle_process_writes_nothing_but_its_heartbeats(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ async def test_two_backends_on_one_file_in_one_process_work_together(tmp_path: P
             for number in range(20):
                 run_id = await front.trigger(f"key {number}")
                 await front.wait_for(f"key {number}", Status.C, run_id=run_id, timeout=PATIENCE)
-        await front._engine.waiting.close()
+        await front._engine.news.close()
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])

@@ -29,14 +29,7 @@ from workflow import (
     create_diagram,
     diagram,
 )
-from workflow.testing import (
-    FakeClock,
-    await_timeout_insert,
-    new_testing_run,
-    require,
-    trigger_callback_on,
-    wait_for,
-)
+from workflow.testing import FakeClock, await_timeout_insert, new_testing_run, require, trigger_callback_on, wait_for
 from workflow_adapters.memory import MemoryBackend, MemoryConnector
 from workflow_adapters.sqlite import SQLiteBackend
 

@@ -14,7 +14,7 @@ import pydantic
 import pytest
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from workflow._codec import JSONCodec, describe, payload_decoder, zero_value
+from workflow._declare.codec import JSONCodec, describe, payload_decoder, zero_value
 
 
 class Line(msgspec.Struct):
@@ -234,7 +234,7 @@ def test_bytes_that_are_no_utf8_are_a_decode_error() -> None:
 
 def test_pydantic_is_never_imported_for_other_types() -> None:
     program = (
-        "import sys\nfrom workflow._codec import JSONCodec, describe\n"
+        "import sys\nfrom workflow._declare.codec import JSONCodec, describe\n"
         "JSONCodec(dict).decode(b'{}'); describe(ValueError('x'))\nassert 'pydantic' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -9,9 +9,10 @@ from typing import Literal
 
 import pytest
 
-from workflow import Builder, Run, _callback, _workflow
-from workflow._change import Change, Mark, Move, Outcome, Verdict
-from workflow._commits import WORTHWHILE, Commits
+from workflow import Builder, Run, _workflow
+from workflow._engine.commits import WORTHWHILE, Commits
+from workflow._model.change import Change, Mark, NewVersion, Outcome, Verdict
+from workflow._verbs import callback as _callback
 from workflow.errors import Unavailable
 from workflow.protocols import Backend
 from workflow_adapters.conformance._values import created
@@ -86,7 +87,7 @@ async def test_a_store_that_wants_one_batch_at_once_gets_one() -> None:
 
 
 async def test_only_what_was_written_is_passed_on_and_not_what_another_wrote_under_the_same_attempt() -> None:
-    passed_on: list[Move] = []
+    passed_on: list[NewVersion] = []
     group = Commits(MemoryRecordStore(), passed_on.append, lambda: 0.5, logging.getLogger("test.commits"))
     first, second = created("one", object=b"1"), created("one", object=b"2")
     async with asyncio.timeout(10):
@@ -126,7 +127,7 @@ class Away(MemoryRecordStore):
 
 async def test_every_verb_gives_up_when_the_store_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (_workflow, _callback):
-        monkeypatch.setattr(module, "PATIENCE", timedelta(seconds=0.2))
+        monkeypatch.setattr(module, "VERB_DEADLINE", timedelta(seconds=0.2))
     builder: Builder[dict[str, int], Status] = Builder("away", dict, Status)
 
     @builder.callback(Status.ASKED)

@@ -8,12 +8,12 @@ from typing import Any, Self
 
 from tests.e2e.virtual import virtually
 from workflow import Event, RunState
-from workflow._metrics import Metrics
+from workflow._engine.metrics import Metrics
+from workflow._model.record import Record
+from workflow._model.shard import WHOLE
 from workflow._processes.consumer import Consumer, Work
-from workflow._processes.reader import Reader
-from workflow._processes.tenure import Tenure
-from workflow._record import Record
-from workflow._shard import WHOLE
+from workflow._processes.lease_term import LeaseTerm
+from workflow._processes.stream_reader import Reader
 from workflow_adapters.memory import MemoryEventStreamer, MemoryLease
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -102,12 +102,12 @@ class Running:
             metrics=Metrics().process("w", "me"),
             logger=logging.getLogger("test"),
         )
-        self.tenure = Tenure(MemoryLease(1, unclean=False), 0.0)
-        self.task = asyncio.ensure_future(consumer.run(self.tenure))
+        self.term = LeaseTerm(MemoryLease(1, unclean=False), 0.0)
+        self.task = asyncio.ensure_future(consumer.run(self.term))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.tenure.leaving.set()
+        self.term.draining.set()
         await self.task
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow._cron import Schedule
+from workflow._declare.cron import Schedule
 from workflow.errors import ScheduleError
 
 BASE = datetime(2025, 1, 1, 10, 30, tzinfo=UTC)

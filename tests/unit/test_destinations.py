@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from typing_extensions import TypeAliasType
 
-from workflow._decision import Decision
-from workflow._destinations import payload_annotation, return_destinations
+from workflow._declare.annotations import payload_annotation, return_destinations
+from workflow._model.decision import Decision
 
 if TYPE_CHECKING:
     from somewhere import NotThere  # type: ignore[import-not-found]

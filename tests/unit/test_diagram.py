@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from workflow._diagram import Direction, render, write
-from workflow._graph import StatusGraph
+from workflow._model.graph import StatusGraph
 
 TEXTS = {6: "OTP Sent", 8: "Completed", 9: "Start", 10: "Middle", 11: "End"}
 

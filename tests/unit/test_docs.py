@@ -14,12 +14,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from workflow import Backoff, Builder, BuildError, Options, OutboxOptions, RunState, errors
-from workflow._history import Rule
-from workflow._metrics import Metrics
-from workflow._run import Run
-from workflow._runstate import TRANSITIONS
+from workflow._engine.metrics import Metrics
+from workflow._model.run import Run
+from workflow._model.run_state import TRANSITIONS
 from workflow.options import DEFAULTS
 from workflow.verify import Report
+from workflow.verify.rules import Rule
 from workflow_adapters.memory import MemoryBackend, MemoryConnector
 
 ROOT = Path(__file__).parents[2]

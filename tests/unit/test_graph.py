@@ -4,7 +4,7 @@ from enum import IntEnum
 
 import pytest
 
-from workflow._graph import GraphInfo, StatusGraph
+from workflow._model.graph import GraphInfo, StatusGraph
 
 
 def graph(*edges: tuple[int, int]) -> StatusGraph:

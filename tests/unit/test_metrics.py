@@ -6,7 +6,7 @@ from weakref import ref
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from workflow._metrics import Metrics
+from workflow._engine.metrics import Metrics
 
 PROCESS = {"workflow_name": "w", "process_name": "p"}
 

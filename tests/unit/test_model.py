@@ -27,12 +27,12 @@ from workflow import (
     WorkflowError,
     WorkflowInProgress,
 )
-from workflow import _names as names
-from workflow._definition import status_text
-from workflow._origin import trace_origin
-from workflow._record import TimeoutRecord
-from workflow._runstate import TRANSITIONS
-from workflow._shard import WHOLE, Shard
+from workflow._declare.definition import status_text
+from workflow._model import topology as names
+from workflow._model.run_state import TRANSITIONS
+from workflow._model.shard import WHOLE, Shard
+from workflow._model.timer import TimeoutRecord
+from workflow._verbs.call_site import trace_origin
 
 
 class Status(IntEnum):

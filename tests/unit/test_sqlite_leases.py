@@ -111,10 +111,10 @@ def test_all_roles_of_a_group_are_given_up_together(connection: sqlite3.Connecti
     old.beat(*roles)
     for _ in range(3):
         new.beat(*roles)
-        leaving = old.beat(*roles).give_up
+        draining = old.beat(*roles).give_up
         clock.seconds += BEAT
-    assert len(leaving) == 2
-    assert leaving[0].partition(":")[0] == leaving[1].partition(":")[0]
+    assert len(draining) == 2
+    assert draining[0].partition(":")[0] == draining[1].partition(":")[0]
 
 
 def test_two_processes_end_with_half_of_the_shards_each(connection: sqlite3.Connection) -> None:
@@ -146,8 +146,8 @@ def test_who_is_not_meant_to_have_a_free_role_takes_it_once_its_patience_is_over
 
 def test_a_process_that_wants_nothing_any_more_is_forgotten(connection: sqlite3.Connection) -> None:
     clock = Clock()
-    leaving, staying = Member("a", connection, clock), Member("b", connection, clock)
-    leaving.beat(*SHARDS)
+    draining, staying = Member("a", connection, clock), Member("b", connection, clock)
+    draining.beat(*SHARDS)
     for number, role in enumerate(SHARDS):
-        leaving.free(role, *SHARDS[number + 1 :])
+        draining.free(role, *SHARDS[number + 1 :])
     assert len(staying.beat(*SHARDS).granted) == 4

@@ -5,8 +5,8 @@ from enum import IntEnum
 from typing import Literal
 
 from workflow import Builder, Run
+from workflow._processes.lease_term import LeaseTerm
 from workflow._processes.sweep import _Sweeper
-from workflow._processes.tenure import Tenure
 from workflow.testing import FakeClock
 from workflow_adapters.memory import MemoryBackend, MemoryLease
 
@@ -34,7 +34,7 @@ async def test_an_event_that_waits_in_the_outbox_does_not_keep_the_sweeper_from_
         unsent = await wf.trigger("unsent")
         clock.advance(timedelta(minutes=5))
 
-        await _Sweeper(wf._engine, "sweep")._sweep(Tenure(MemoryLease(1, False), 1.0))
+        await _Sweeper(wf._engine, "sweep")._sweep(LeaseTerm(MemoryLease(1, False), 1.0))
 
         waiting = (await store.list_outbox(wf.name, now=clock.now(), limit=10)).events
         assert [one.event.run_id for one in waiting] == [unsent, lost]

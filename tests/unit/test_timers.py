@@ -6,8 +6,8 @@ from enum import IntEnum
 import msgspec
 
 from workflow import Builder, Run
-from workflow._processes.timeout_poller import TimeoutPoller
-from workflow._record import TimeoutRecord
+from workflow._model.timer import TimeoutRecord
+from workflow._processes.timeouts_fire import TimeoutPoller
 from workflow_adapters.memory import MemoryBackend
 
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from workflow._tracing import Tracing
+from workflow._engine.tracing import Tracing
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_without_a_provider_nothing_happens(provider: TracerProvider) -> None:
 
 def test_opentelemetry_is_not_imported_without_a_provider() -> None:
     program = (
-        "import sys\nfrom workflow._tracing import Tracing\n"
+        "import sys\nfrom workflow._engine.tracing import Tracing\n"
         "with Tracing().span('x'): pass\nassert not any(m.startswith('opentelemetry') for m in sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

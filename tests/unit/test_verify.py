@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from workflow import Builder, Run
-from workflow._change import Move, Outcome
-from workflow._graph import StatusGraph
-from workflow._record import Meta, Record, RecordQuery
-from workflow._runstate import RUNNABLE, RunState
-from workflow._transitions import Transitions
+from workflow._engine.transitions import Transitions
+from workflow._model.change import NewVersion, Outcome
+from workflow._model.graph import StatusGraph
+from workflow._model.query import RecordQuery
+from workflow._model.record import Meta, Record
+from workflow._model.run_state import RUNNABLE, RunState
 from workflow.verify import Duties, Rule, check_history, verify
 from workflow_adapters.memory import MemoryBackend, MemoryRecordStore
 
@@ -33,13 +34,13 @@ def graph() -> StatusGraph:
 TRANSITIONS = Transitions("w", graph(), str, {})
 
 
-def triggered(run_id: str = "r", foreign_id: str = "f", status: int = 1) -> Move:
+def triggered(run_id: str = "r", foreign_id: str = "f", status: int = 1) -> NewVersion:
     return TRANSITIONS.triggered(
         foreign_id=foreign_id, run_id=run_id, status=status, data=b"{}", now=NOW, start_at=None, meta=Meta()
     )
 
 
-def follow(record: Record, verb: str, attempt_id: str) -> Move:
+def follow(record: Record, verb: str, attempt_id: str) -> NewVersion:
     """What the engine would write next."""
     now = record.updated_at + SECOND
     match verb:

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from workflow import Builder, Run, WaitTimeout
-from workflow._record import Record
+from workflow._model.record import Record
 from workflow.protocols import Backend
 from workflow_adapters.memory import (
     MemoryEventStreamer,
@@ -65,7 +65,7 @@ async def test_a_run_that_arrives_between_two_readings_is_shown_where_it_arrived
     store.meanwhile = arrive
     run = await wf.wait_for("customer", Status.DONE, run_id=run_id, timeout=timedelta(seconds=10))
     assert (run.status, run.version) == (Status.DONE, 2)
-    await wf._engine.waiting.close()
+    await wf._engine.news.close()
 
 
 async def test_late_news_of_an_earlier_run_do_not_answer_for_the_latest() -> None:
@@ -79,7 +79,7 @@ async def test_late_news_of_an_earlier_run_do_not_answer_for_the_latest() -> Non
 
     async def hear_of_the_earlier() -> None:
         await stream.send([wf._engine.transitions.event(ended)])
-        (watch,) = wf._engine.waiting._watches["customer"]
+        (watch,) = wf._engine.news._watches["customer"]
         async with asyncio.timeout(10):
             while not watch._news:
                 await asyncio.sleep(0)
@@ -87,4 +87,4 @@ async def test_late_news_of_an_earlier_run_do_not_answer_for_the_latest() -> Non
     store.meanwhile = hear_of_the_earlier
     with pytest.raises(WaitTimeout):
         await wf.wait_for("customer", Status.DONE, timeout=timedelta(milliseconds=100))
-    await wf._engine.waiting.close()
+    await wf._engine.news.close()

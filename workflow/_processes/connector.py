@@ -10,17 +10,18 @@ from typing import Any
 
 import msgspec
 
-from .. import _names
-from .._engine import Engine, role_group
-from .._event import ConnectorEvent, DeadLetter
-from .._handlers import Connector
-from .._results import brief, error_text
-from .._shard import Shard
-from .._transitions import clip
-from .._wake import Wake
-from .each import consume_each
+from .._declare.handlers import Connector
+from .._engine.engine import Engine, role_group
+from .._engine.results import error_text, safe_str
+from .._engine.transitions import clip
+from .._engine.wake import Wake
+from .._model import topology
+from .._model.dead_letter import DeadLetter
+from .._model.event import ConnectorEvent
+from .._model.shard import Shard
+from .batch_consumer import consume_in_batches
+from .lease_term import LeaseTerm
 from .supervisor import Process
-from .tenure import Tenure
 
 ATTEMPTS = 8
 """Calls for one event before it is put into the dead letters; by default that takes about two minutes."""
@@ -33,21 +34,21 @@ def connector_processes(engine: Engine[Any, Any], connector: Connector, api: obj
     processes = []
     for index in range(1, total + 1):
         shard = Shard(index, total)
-        name = _names.joined(connector.name, "connector", "to", engine.name, *_names.shard_parts(shard))
-        owner = _names.role(engine.name, *_names.shard_parts(shard))
-        role = _names.joined(connector.name, "connector", "to", owner)
+        name = topology.joined(connector.name, "connector", "to", engine.name, *topology.shard_parts(shard))
+        owner = topology.role(engine.name, *topology.shard_parts(shard))
+        role = topology.joined(connector.name, "connector", "to", owner)
         feed = _Feed(engine, connector, api, name)
-        body = _body(connector, feed, _names.consumer(role, shard), shard, options.max_in_flight or 1)
+        body = _body(connector, feed, topology.consumer(role, shard), shard, options.max_in_flight or 1)
         processes.append(Process(name=name, role=role, body=body, group=role_group(engine.name, shard)))
     return processes
 
 
 def _body(
     connector: Connector, feed: "_Feed", consumer: str, shard: Shard, slots: int
-) -> Callable[[Tenure], Awaitable[None]]:
-    async def body(tenure: Tenure) -> None:
+) -> Callable[[LeaseTerm], Awaitable[None]]:
+    async def body(term: LeaseTerm) -> None:
         async with connector.source.receiver(consumer, shard=shard) as receiver:
-            await consume_each(receiver, feed.handle, tenure, slots=slots)
+            await consume_in_batches(receiver, feed.handle, term, slots=slots)
 
     return body
 
@@ -71,7 +72,7 @@ class _Feed:
                 if attempt == ATTEMPTS:
                     await self._bury(event, error)
                     return
-                delay = self._options.back_off().delay(attempt, engine.entropy.draw)
+                delay = self._options.back_off().delay(attempt, engine.ids.draw)
                 await Wake(engine.clock).sleep(until=engine.now() + delay)
             else:
                 self._metrics.latency(asyncio.get_running_loop().time() - began)
@@ -93,7 +94,7 @@ class _Feed:
             self._connector.name,
             event.id,
             attempt,
-            brief(error),
+            safe_str(error),
             exc_info=error,
             extra={"workflow": self._engine.name, "foreign_id": event.foreign_id, "process_name": self._process},
         )

@@ -17,16 +17,16 @@ from typing import Protocol
 
 import anyio
 
-from .._event import Event
-from .._metrics import ProcessMetrics
-from .._record import Record
-from .._shard import Shard, partition_of
-from .._wake import first_of
+from .._engine.metrics import ProcessMetrics
+from .._engine.wake import first_of
+from .._model.event import Event
+from .._model.record import Record
+from .._model.shard import Shard, partition_of
 from ..errors import WorkflowError
 from ..protocols import EventReceiver
-from .reader import Reader
-from .tenure import Tenure, end
-from .watermark import PATIENCE, Ticket, Watermark
+from .lease_term import LeaseTerm, end
+from .stream_reader import Reader
+from .watermark import HOLD_LIMIT, Ticket, Watermark
 
 REMEMBERED = 50_000
 """Finished versions a consumer remembers; for one it forgot it asks the store."""
@@ -135,42 +135,42 @@ class Consumer:
 
     # -- life ------------------------------------------------------------------------------------------------
 
-    async def run(self, tenure: Tenure) -> None:
+    async def run(self, term: LeaseTerm) -> None:
         """Consume until the role must be given up, then let handlers finish within the drain time.
 
         An error of the stream opens the receiver anew; handlers in flight go on meanwhile.
         """
         try:
-            while not tenure.leaving.is_set():
+            while not term.draining.is_set():
                 try:
                     async with self._reader.open() as receiver:
-                        await self._consume(receiver, tenure)
-                        await tenure.drain(self._tasks)
+                        await self._consume(receiver, term)
+                        await term.drain(self._tasks)
                         await self._ack(receiver)
                 except WorkflowError as error:
                     self._metrics.error()
                     self._logger.warning("the stream failed, reading starts again: %s", error)
-                    await first_of(tenure.leaving, at_most=REOPEN)
-            await tenure.drain(self._tasks)
+                    await first_of(term.draining, at_most=REOPEN)
+            await term.drain(self._tasks)
         finally:
             with anyio.CancelScope(shield=True):
                 await end(self._tasks)
 
-    async def _consume(self, receiver: EventReceiver, tenure: Tenure) -> None:
+    async def _consume(self, receiver: EventReceiver, term: LeaseTerm) -> None:
         # What an earlier receiver delivered and nobody started comes again.
         self._waiting.clear()
         self._marks.clear()
         self._open = True
-        leaving = asyncio.ensure_future(tenure.leaving.wait())
+        draining = asyncio.ensure_future(term.draining.wait())
         loops = [
             asyncio.ensure_future(loop) for loop in (self._read(receiver), self._dispatch(), self._ack_all(receiver))
         ]
         try:
-            await asyncio.wait([leaving, *loops], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([draining, *loops], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._open = False
             with anyio.CancelScope(shield=True):
-                await end([leaving, *loops])
+                await end([draining, *loops])
         for loop in loops:
             if not loop.cancelled():
                 loop.result()
@@ -381,7 +381,7 @@ class Consumer:
         while True:
             # What has been handled for too long lets the mark pass although nothing else happens.
             open_ = any(mark.is_open for mark in self._marks.values())
-            await first_of(self._ack_due, at_most=PATIENCE if open_ else None)
+            await first_of(self._ack_due, at_most=HOLD_LIMIT if open_ else None)
             await asyncio.sleep(ACK_DELAY)
             self._ack_due.clear()
             await self._ack(receiver)

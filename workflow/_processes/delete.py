@@ -7,18 +7,18 @@ failed attempt like a step's.
 from collections.abc import Sequence
 from typing import Any
 
-from .. import _names
-from .._change import Move
-from .._engine import Engine
-from .._event import Event
-from .._record import Record
-from .._results import brief, error_text
-from .._runstate import RunState
-from .._shard import WHOLE
+from .._engine.engine import Engine
+from .._engine.results import error_text, safe_str
+from .._model import topology
+from .._model.change import NewVersion
+from .._model.event import Event
+from .._model.record import Record
+from .._model.run_state import RunState
+from .._model.shard import WHOLE
 from .consumer import Consumer
-from .reader import StreamReader
+from .lease_term import LeaseTerm
+from .stream_reader import StreamReader
 from .supervisor import Process
-from .tenure import Tenure
 
 ERASED = b'{"result":"deleted"}'
 """What replaces an object of which nothing is kept."""
@@ -26,11 +26,11 @@ ERASED = b'{"result":"deleted"}'
 
 def delete_process(engine: Engine[Any, Any]) -> Process:
     """The process that erases data."""
-    role = _names.role(engine.name, "delete", "consumer")
-    name = _names.joined("delete", "consumer")
-    reader = StreamReader(engine, _names.delete_topic(engine.name), role, WHOLE)
+    role = topology.role(engine.name, "delete", "consumer")
+    name = topology.joined("delete", "consumer")
+    reader = StreamReader(engine, topology.delete_topic(engine.name), role, WHOLE)
 
-    async def body(tenure: Tenure) -> None:
+    async def body(term: LeaseTerm) -> None:
         consumer = Consumer(
             DeleteWork(engine, name),
             reader,
@@ -45,7 +45,7 @@ def delete_process(engine: Engine[Any, Any]) -> Process:
         )
         close = engine.lane.open(reader.topic, consumer)
         try:
-            await consumer.run(tenure)
+            await consumer.run(term)
         finally:
             close()
 
@@ -86,18 +86,18 @@ class DeleteWork:
         if store is not None and (left := await store.list(self._engine.name, run_id=record.run_id)):
             await store.cancel([timer.id for timer in left])
 
-    async def _move(self, record: Record) -> Move:
+    async def _move(self, record: Record) -> NewVersion:
         engine = self._engine
-        attempt_id = engine.entropy.attempt_id()
+        attempt_id = engine.ids.attempt_id()
         try:
             return engine.transitions.deleted(record, await self._kept(record), engine.now(), attempt_id)
         except Exception as error:
             engine.metrics.error(engine.name, self._process)
             extra = engine.extra(record, self._process)
             engine.logger.warning(
-                "erasing failed (attempt %d): %s", record.attempt, brief(error), exc_info=error, extra=extra
+                "erasing failed (attempt %d): %s", record.attempt, safe_str(error), exc_info=error, extra=extra
             )
-            delay = engine.settings.options().back_off().delay(record.attempt, engine.entropy.draw)
+            delay = engine.settings.options().back_off().delay(record.attempt, engine.ids.draw)
             return engine.transitions.failed(record, error_text(error), engine.now(), delay, attempt_id)
 
     async def _kept(self, record: Record) -> bytes:

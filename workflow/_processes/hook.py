@@ -7,20 +7,20 @@ the outbox again, for this consumer alone, due after a back-off; so it blocks no
 import asyncio
 from typing import Any
 
-from .. import _names
-from .._change import Verdict
-from .._engine import Engine
-from .._event import Event
-from .._handlers import Handler
-from .._record import Record
-from .._results import brief
-from .._runstate import RunState
-from .._shard import WHOLE
+from .._declare.handlers import Handler
+from .._engine.engine import Engine
+from .._engine.results import safe_str
+from .._model import topology
+from .._model.change import Verdict
+from .._model.event import Event
+from .._model.record import Record
+from .._model.run_state import RunState
+from .._model.shard import WHOLE
 from ..errors import InvalidObject
-from .each import consume_each
-from .reader import StreamReader
+from .batch_consumer import consume_in_batches
+from .lease_term import LeaseTerm
+from .stream_reader import StreamReader
 from .supervisor import Process
-from .tenure import Tenure
 
 PARKS = 5
 """Tries to park an event while its run moves on."""
@@ -28,15 +28,15 @@ PARKS = 5
 
 def hook_process(engine: Engine[Any, Any], run_state: RunState, handler: Handler) -> Process:
     """The process that calls the hook of one run state."""
-    role = _names.role(engine.name, run_state, "run-state-change-hook", "consumer")
-    name = _names.joined(run_state, "run-state-change-hook", "consumer")
+    role = topology.role(engine.name, run_state, "run-state-change-hook", "consumer")
+    name = topology.joined(run_state, "run-state-change-hook", "consumer")
     options = engine.settings.options()
-    reader = StreamReader(engine, _names.run_state_change_topic(engine.name), role, WHOLE)
+    reader = StreamReader(engine, topology.run_state_change_topic(engine.name), role, WHOLE)
     hook = _Hook(engine, run_state, handler, name, reader)
 
-    async def body(tenure: Tenure) -> None:
+    async def body(term: LeaseTerm) -> None:
         async with reader.open() as receiver:
-            await consume_each(receiver, hook.handle, tenure, slots=options.max_in_flight or 1)
+            await consume_in_batches(receiver, hook.handle, term, slots=options.max_in_flight or 1)
 
     return Process(name=name, role=role, body=body)
 
@@ -91,8 +91,10 @@ class _Hook:
         engine = self._engine
         self._metrics.error()
         extra = engine.extra(record, self._process)
-        engine.logger.warning("hook failed (attempt %d): %s", event.attempt, brief(error), exc_info=error, extra=extra)
-        delay = engine.settings.options().back_off().delay(event.attempt, engine.entropy.draw)
+        engine.logger.warning(
+            "hook failed (attempt %d): %s", event.attempt, safe_str(error), exc_info=error, extra=extra
+        )
+        delay = engine.settings.options().back_off().delay(event.attempt, engine.ids.draw)
         present: Record | None = record
         for _ in range(PARKS):
             if present is None:

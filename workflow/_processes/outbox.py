@@ -11,22 +11,23 @@ from typing import Any
 import anyio
 import msgspec
 
-from .. import _names
-from .._engine import Engine
-from .._event import DeadLetter, Event, OutboxEvent
-from .._wake import Wake
+from .._engine.engine import Engine
+from .._engine.wake import Wake
+from .._model import topology
+from .._model.dead_letter import DeadLetter
+from .._model.event import Event, OutboxEvent
 from ..errors import EventsRefused, Unavailable
+from .lease_term import LeaseTerm, end
 from .supervisor import Process
-from .tenure import Tenure, end
 
 
 def outbox_process(engine: Engine[Any, Any]) -> Process:
     """The process that relays the workflow's events."""
     options = engine.settings.outbox_options
-    name = _names.joined("outbox", "consumer")
+    name = topology.joined("outbox", "consumer")
     return Process(
         name=name,
-        role=_names.role(engine.name, name),
+        role=topology.role(engine.name, name),
         body=_Relay(engine, name).run,
         back_off=options.err_back_off,
     )
@@ -38,19 +39,19 @@ class _Relay:
         self._options = engine.settings.outbox_options
         self._metrics = engine.metrics.process(engine.name, process)
 
-    async def run(self, tenure: Tenure) -> None:
+    async def run(self, term: LeaseTerm) -> None:
         """Relay until the role must be given up."""
         wake = Wake(self._engine.clock)
-        helpers = [asyncio.ensure_future(self._listen(wake)), asyncio.ensure_future(self._watch(wake, tenure))]
+        helpers = [asyncio.ensure_future(self._listen(wake)), asyncio.ensure_future(self._watch(wake, term))]
         try:
-            while not tenure.leaving.is_set():
+            while not term.draining.is_set():
                 wake.clear()
                 page = await self._engine.records.list_outbox(
                     self._engine.name, now=self._engine.now(), limit=self._options.limit
                 )
                 if page.events:
                     await self._send(page.events)
-                elif not tenure.leaving.is_set():
+                elif not term.draining.is_set():
                     self._metrics.lag(0.0, self._options.lag_alert.total_seconds())
                     await wake.sleep(until=page.next_due, at_most=self._options.polling_frequency)
         finally:
@@ -65,8 +66,8 @@ class _Relay:
                 await asyncio.sleep(self._options.err_back_off.total_seconds() or 0.5)
             wake.set()
 
-    async def _watch(self, wake: Wake, tenure: Tenure) -> None:
-        await tenure.leaving.wait()
+    async def _watch(self, wake: Wake, term: LeaseTerm) -> None:
+        await term.draining.wait()
         wake.set()
 
     async def _send(self, waiting: Sequence[OutboxEvent]) -> None:

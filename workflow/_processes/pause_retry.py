@@ -7,13 +7,13 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from .. import _names
-from .._engine import Engine
-from .._record import Record
-from .._wake import sleep_unless
+from .._engine.engine import Engine
+from .._engine.wake import sleep_unless
+from .._model import topology
+from .._model.record import Record
+from .lease_term import LeaseTerm
 from .supervisor import Process
-from .tenure import Tenure
-from .timeout_poller import revive
+from .timeouts_fire import rearm_timers
 
 PAGE = 100
 """Runs resumed at once."""
@@ -25,16 +25,16 @@ MOST = timedelta(minutes=1)
 
 def pause_retry_process(engine: Engine[Any, Any], after: timedelta) -> Process:
     """The process that resumes runs paused for longer than `after`."""
-    name = _names.joined("paused", "records", "retry", "consumer")
+    name = topology.joined("paused", "records", "retry", "consumer")
 
-    async def body(tenure: Tenure) -> None:
-        while not tenure.leaving.is_set():
-            while await _resume_page(engine, after) == PAGE and not tenure.leaving.is_set():
+    async def body(term: LeaseTerm) -> None:
+        while not term.draining.is_set():
+            while await _resume_page(engine, after) == PAGE and not term.draining.is_set():
                 pass
             wait = min(max(after / LOOKS, LEAST), MOST)
-            await sleep_unless(tenure.leaving, engine.clock, engine.now() + wait)
+            await sleep_unless(term.draining, engine.clock, engine.now() + wait)
 
-    return Process(name=name, role=_names.role(engine.name, name), body=body)
+    return Process(name=name, role=topology.role(engine.name, name), body=body)
 
 
 async def _resume_page(engine: Engine[Any, Any], after: timedelta) -> int:
@@ -45,6 +45,6 @@ async def _resume_page(engine: Engine[Any, Any], after: timedelta) -> int:
 
 
 async def _resume(engine: Engine[Any, Any], record: Record) -> None:
-    move = engine.transitions.resumed(record, engine.now(), engine.entropy.attempt_id())
+    move = engine.transitions.resumed(record, engine.now(), engine.ids.attempt_id())
     if (await engine.commits.apply(move)).ok:
-        await revive(engine, record)
+        await rearm_timers(engine, record)

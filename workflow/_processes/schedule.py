@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .. import _names
-from .._cron import Schedule
-from .._engine import Engine
-from .._handlers import Handler, ScheduleDeclaration
-from .._wake import sleep_unless
+from .._declare.cron import Schedule
+from .._declare.handlers import Handler, ScheduleDeclaration
+from .._engine.engine import Engine
+from .._engine.wake import sleep_unless
+from .._model import topology
 from ..errors import WorkflowInProgress
+from .lease_term import LeaseTerm
 from .supervisor import Process
-from .tenure import Tenure
 
 Trigger = Callable[[str], Awaitable[object]]
 """Starts the run of one slot, given its run ID."""
@@ -50,11 +50,11 @@ class Scheduled:
     def name(self) -> str:
         """The name of its process."""
         zone = () if self.timezone == "UTC" else (self.timezone,)
-        return _names.joined(self.foreign_id, "scheduler", self.spec, *zone)
+        return topology.joined(self.foreign_id, "scheduler", self.spec, *zone)
 
     def role(self, workflow_name: str) -> str:
         """Its lock: foreign IDs that read alike ("A b", "a_b") must not share one."""
-        role = _names.joined(workflow_name, self.foreign_id, "scheduler", self.spec)
+        role = topology.joined(workflow_name, self.foreign_id, "scheduler", self.spec)
         exact = f"{workflow_name}\0{self.foreign_id}\0{self.spec}\0{self.timezone}"
         return f"{role}-{zlib.crc32(exact.encode()):08x}"
 
@@ -71,14 +71,14 @@ def schedule_process(engine: Engine[Any, Any], scheduled: Scheduled, trigger: Tr
     # Kept across tenures: what this process decided (fired, or skipped) is not decided again after an error.
     decided: datetime | None = None
 
-    async def body(tenure: Tenure) -> None:
+    async def body(term: LeaseTerm) -> None:
         nonlocal decided
         last = await _last(engine, scheduled, began)
         last = last if decided is None else max(last, decided)
-        while not tenure.leaving.is_set():
+        while not term.draining.is_set():
             slot = scheduled.schedule.next(last)
-            await sleep_unless(tenure.leaving, engine.clock, slot)
-            if tenure.leaving.is_set():
+            await sleep_unless(term.draining, engine.clock, slot)
+            if term.draining.is_set():
                 return
             await _fire(engine, scheduled, trigger, slot)
             # Slots missed meanwhile are made up for by this one.

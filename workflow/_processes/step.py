@@ -8,21 +8,21 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from .. import _names
-from .._change import Mark, Move
-from .._engine import Engine, role_group
-from .._event import Event
-from .._handlers import Step
-from .._record import Record
-from .._results import auto_pause, brief, error_text, failure, interpret
-from .._runstate import RUNNABLE
-from .._shard import Shard
+from .._declare.handlers import Step
+from .._engine.engine import Engine, role_group
+from .._engine.results import auto_pause, error_text, failure, interpret, safe_str
+from .._model import topology
+from .._model.change import Mark, NewVersion
+from .._model.event import Event
+from .._model.record import Record
+from .._model.run_state import RUNNABLE
+from .._model.shard import Shard
 from ..errors import InvalidObject
 from ..options import Options
 from .consumer import Consumer
-from .reader import StreamReader
+from .lease_term import LeaseTerm
+from .stream_reader import StreamReader
 from .supervisor import Process
-from .tenure import Tenure
 
 SUSPICION = 60.0
 """Seconds after an unclean takeover in which the start of each handler is noted durably before it runs."""
@@ -38,10 +38,10 @@ def step_processes(engine: Engine[Any, Any], step: Step) -> list[Process]:
     processes = []
     for index in range(1, total + 1):
         shard = Shard(index, total)
-        role = _names.role(engine.name, step.status, *_names.shard_parts(shard))
-        name = _names.joined(engine.definition.status_text(step.status), *_names.shard_parts(shard))
+        role = topology.role(engine.name, step.status, *topology.shard_parts(shard))
+        name = topology.joined(engine.definition.status_text(step.status), *topology.shard_parts(shard))
         work = StepWork(engine, step, name)
-        reader = StreamReader(engine, _names.topic(engine.name, step.status), _names.consumer(role, shard), shard)
+        reader = StreamReader(engine, topology.topic(engine.name, step.status), topology.consumer(role, shard), shard)
         processes.append(
             Process(
                 name=name,
@@ -54,8 +54,8 @@ def step_processes(engine: Engine[Any, Any], step: Step) -> list[Process]:
 
 
 def _body(engine: Engine[Any, Any], work: "StepWork", reader: StreamReader, shard: Shard, options: Options) -> Any:
-    async def body(tenure: Tenure) -> None:
-        work.begin(tenure)
+    async def body(term: LeaseTerm) -> None:
+        work.begin(term)
         consumer = Consumer(
             work,
             reader,
@@ -70,7 +70,7 @@ def _body(engine: Engine[Any, Any], work: "StepWork", reader: StreamReader, shar
         )
         close = engine.lane.open(reader.topic, consumer)
         try:
-            await consumer.run(tenure)
+            await consumer.run(term)
         finally:
             close()
 
@@ -87,11 +87,11 @@ class StepWork:
         lag = self._options.consume_lag
         # Without timers the outbox holds the event back; with them it comes at once, and waiting is done here.
         self._lag = lag if lag and step.status in engine.definition.timeouts else None
-        self._tenure: Tenure | None = None
+        self._term: LeaseTerm | None = None
 
-    def begin(self, tenure: Tenure) -> None:
-        """A tenure starts; an unclean takeover makes the first minute suspicious."""
-        self._tenure = tenure
+    def begin(self, term: LeaseTerm) -> None:
+        """A term starts; an unclean takeover makes the first minute suspicious."""
+        self._term = term
 
     async def lookup(self, run_ids: Sequence[str]) -> dict[str, Record]:
         """The present records."""
@@ -123,11 +123,11 @@ class StepWork:
                 await asyncio.sleep(min((due - engine.now()).total_seconds(), EARLY))
             await engine.commits.apply(engine.transitions.emitted(record, due))
             return False
-        if record.started_by and record.started_by != self._mark_of_this_tenure():
-            await self._commit(record, failure(engine, record, CRASHED, self._options, engine.entropy.attempt_id()))
+        if record.started_by and record.started_by != self._mark_of_this_term():
+            await self._commit(record, failure(engine, record, CRASHED, self._options, engine.ids.attempt_id()))
             return True
         if self._suspicious():
-            mark = Mark(run_id=record.run_id, version=record.version, started_by=self._mark_of_this_tenure())
+            mark = Mark(run_id=record.run_id, version=record.version, started_by=self._mark_of_this_term())
             try:
                 if not (await engine.commits.apply(mark)).ok:
                     return True
@@ -142,7 +142,7 @@ class StepWork:
 
     async def _attempt(self, record: Record) -> None:
         engine = self._engine
-        attempt_id = engine.entropy.attempt_id()
+        attempt_id = engine.ids.attempt_id()
         try:
             run = engine.handling(record)
         except InvalidObject as error:
@@ -161,7 +161,7 @@ class StepWork:
         try:
             await self._commit(record, move)
         except Exception as error:  # noqa: BLE001 - data the store refuses is a failed attempt too
-            await self._fail(record, error, engine.entropy.attempt_id())
+            await self._fail(record, error, engine.ids.attempt_id())
 
     async def _skip(self, record: Record) -> None:
         self._engine.debug("skipping update", record, self.process)
@@ -172,24 +172,24 @@ class StepWork:
         engine = self._engine
         self._metrics.error()
         extra = engine.extra(record, self.process)
-        engine.logger.warning("attempt %d failed: %s", record.attempt, brief(error), exc_info=error, extra=extra)
+        engine.logger.warning("attempt %d failed: %s", record.attempt, safe_str(error), exc_info=error, extra=extra)
         move = failure(engine, record, error_text(error), self._options, attempt_id)
         if move.record.auto_paused:
             engine.debug("paused record after exceeding allowed error count", record, self.process)
         await self._commit(record, move)
 
-    async def _commit(self, record: Record, move: Move) -> None:
+    async def _commit(self, record: Record, move: NewVersion) -> None:
         outcome = await self._engine.commits.apply(move)
         if not outcome.ok:
             # Somebody moved the run meanwhile (a verb, a callback, another holder): that counts, this does not.
             self._engine.debug("result dropped: the run was moved meanwhile", record, self.process)
 
     def _suspicious(self) -> bool:
-        tenure = self._tenure
-        if tenure is None or not tenure.lease.unclean:
+        term = self._term
+        if term is None or not term.lease.unclean:
             return False
-        return asyncio.get_running_loop().time() - tenure.began < SUSPICION
+        return asyncio.get_running_loop().time() - term.began < SUSPICION
 
-    def _mark_of_this_tenure(self) -> str:
-        token = self._tenure.lease.token if self._tenure is not None else 0
-        return f"{self._engine.entropy.process_id}-{token}"
+    def _mark_of_this_term(self) -> str:
+        token = self._term.lease.token if self._term is not None else 0
+        return f"{self._engine.ids.process_id}-{token}"

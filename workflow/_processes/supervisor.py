@@ -14,11 +14,11 @@ from enum import IntEnum
 
 import anyio
 
-from .._metrics import Metrics
-from .._wake import first_of
+from .._engine.metrics import Metrics
+from .._engine.wake import first_of
 from ..errors import BackendNotOpen
 from ..protocols import Lease, RoleScheduler
-from .tenure import Tenure
+from .lease_term import LeaseTerm
 
 
 class ProcessState(IntEnum):
@@ -40,24 +40,24 @@ class Process:
     Attributes:
         name: for people.
         role: the lock; unique within the backend.
-        body: works until `tenure.leaving` is set. Returning earlier, or an error, starts it again.
+        body: works until `term.draining` is set. Returning earlier, or an error, starts it again.
         back_off: the wait after an error.
         group: roles of one group go to the same process.
     """
 
     name: str
     role: str
-    body: Callable[[Tenure], Awaitable[None]]
+    body: Callable[[LeaseTerm], Awaitable[None]]
     back_off: timedelta = timedelta(seconds=1)
     group: str = ""
 
 
 @dataclass(slots=True)
 class _Seat:
-    """Where a process is: waiting for its role (then `waiting` may be cancelled), or in a tenure."""
+    """Where a process is: waiting for its role (then `waiting` may be cancelled), or in a term."""
 
     waiting: anyio.CancelScope | None = None
-    tenure: Tenure | None = None
+    term: LeaseTerm | None = None
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -93,8 +93,8 @@ class Supervisor:
         self._drain_time = drain.total_seconds()
         self.stopping.set()
         for seat in self._seats.values():
-            if seat.tenure is not None:
-                self._leave(seat.tenure)
+            if seat.term is not None:
+                self._leave(seat.term)
             elif seat.waiting is not None:
                 seat.waiting.cancel()
 
@@ -140,7 +140,7 @@ class Supervisor:
             error = caught
             raise
         finally:
-            seat.tenure = None
+            seat.term = None
             # Releasing must also happen when this task is being cancelled: takeover should not wait for the lease.
             with anyio.CancelScope(shield=True):
                 await hold.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)
@@ -158,20 +158,20 @@ class Supervisor:
         return None
 
     async def _work(self, process: Process, seat: _Seat, lease: Lease) -> None:
-        tenure = seat.tenure = Tenure(lease, self._drain_time or DRAIN.total_seconds())
+        term = seat.term = LeaseTerm(lease, self._drain_time or DRAIN.total_seconds())
         if self.stopping.is_set():
             return
         self._set(process, ProcessState.RUNNING)
         lost = asyncio.ensure_future(lease.lost.wait())
-        lost.add_done_callback(lambda _: tenure.leaving.set())
+        lost.add_done_callback(lambda _: term.draining.set())
         try:
-            await process.body(tenure)
+            await process.body(term)
         finally:
             lost.cancel()
 
-    def _leave(self, tenure: Tenure) -> None:
-        tenure.drain_time = self._drain_time
-        tenure.leaving.set()
+    def _leave(self, term: LeaseTerm) -> None:
+        term.drain_time = self._drain_time
+        term.draining.set()
 
     def _set(self, process: Process, state: ProcessState) -> None:
         self.states[process.name] = state

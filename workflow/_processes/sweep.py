@@ -10,16 +10,17 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from .. import _names
-from .._engine import Engine
-from .._handlers import statuses_of
-from .._record import Record, StalledQuery
-from .._results import auto_pause
-from .._runstate import RUNNABLE
-from .._shard import WHOLE
-from .._wake import sleep_unless
+from .._declare.handlers import statuses_of
+from .._engine.engine import Engine
+from .._engine.results import auto_pause
+from .._engine.wake import sleep_unless
+from .._model import topology
+from .._model.query import StalledQuery
+from .._model.record import Record
+from .._model.run_state import RUNNABLE
+from .._model.shard import WHOLE
+from .lease_term import LeaseTerm
 from .supervisor import Process
-from .tenure import Tenure
 
 PAGE = 500
 """Runs swept at once; the next page follows at once if this one was full."""
@@ -27,8 +28,8 @@ PAGE = 500
 
 def sweep_process(engine: Engine[Any, Any]) -> Process:
     """The process that looks for stalled runs."""
-    name = _names.joined("sweep", "consumer")
-    return Process(name=name, role=_names.role(engine.name, name), body=_Sweeper(engine, name).run)
+    name = topology.joined("sweep", "consumer")
+    return Process(name=name, role=topology.role(engine.name, name), body=_Sweeper(engine, name).run)
 
 
 class _Sweeper:
@@ -41,18 +42,18 @@ class _Sweeper:
         status_type: type[IntEnum] = definition.status_type
         self._known = tuple(int(status) for status in status_type)
 
-    async def run(self, tenure: Tenure) -> None:
+    async def run(self, term: LeaseTerm) -> None:
         """Look again and again until the role must be given up."""
-        while not tenure.leaving.is_set():
-            await self._sweep(tenure)
-            await sleep_unless(tenure.leaving, self._engine.clock, self._engine.now() + self._after / 2)
+        while not term.draining.is_set():
+            await self._sweep(term)
+            await sleep_unless(term.draining, self._engine.clock, self._engine.now() + self._after / 2)
 
-    async def _sweep(self, tenure: Tenure) -> None:
+    async def _sweep(self, term: LeaseTerm) -> None:
         engine = self._engine
         now = engine.now()
         settled = await self._sent(now)
         per_status = {status: await self._unread(status, settled) for status in {*self._steps, *self._timers}}
-        deletions = await self._limit(_names.delete_topic(engine.name), self._delete_consumer(), settled)
+        deletions = await self._limit(topology.delete_topic(engine.name), self._delete_consumer(), settled)
         for due_before in sorted({*per_status.values(), deletions, settled}):
             query = StalledQuery(
                 workflow_name=engine.name,
@@ -64,10 +65,10 @@ class _Sweeper:
                 now=now,
                 limit=PAGE,
             )
-            await self._sweep_all(query, tenure)
+            await self._sweep_all(query, term)
 
-    async def _sweep_all(self, query: StalledQuery, tenure: Tenure) -> None:
-        while not tenure.leaving.is_set():
+    async def _sweep_all(self, query: StalledQuery, term: LeaseTerm) -> None:
+        while not term.draining.is_set():
             stalled = await self._engine.records.list_stalled(query)
             # At once, so that they are written together.
             await asyncio.gather(*(self._again(record) for record in stalled))
@@ -79,7 +80,7 @@ class _Sweeper:
         if record.status not in self._known and record.run_state in RUNNABLE:
             reason = f"status {record.status} is no longer one of {engine.definition.status_type.__name__}"
             engine.logger.error("paused: %s", reason, extra=engine.extra(record, self._process))
-            await engine.commits.apply(auto_pause(engine, record, reason, reason, engine.entropy.attempt_id()))
+            await engine.commits.apply(auto_pause(engine, record, reason, reason, engine.ids.attempt_id()))
             return
         engine.logger.info("stalled, its event is emitted again", extra=engine.extra(record, self._process))
         await engine.commits.apply(engine.transitions.emitted(record, swept_at=engine.now()))
@@ -95,17 +96,19 @@ class _Sweeper:
 
     async def _unread(self, status: int, settled: datetime) -> datetime:
         """Before which moment a run of this status must have been due, so that no consumer will still read of it."""
-        topic = _names.topic(self._engine.name, status)
+        topic = topology.topic(self._engine.name, status)
         consumers = []
         if status in self._steps:
-            consumers.append(_names.consumer(_names.role(self._engine.name, status, *_names.shard_parts(WHOLE)), WHOLE))
+            consumers.append(
+                topology.consumer(topology.role(self._engine.name, status, *topology.shard_parts(WHOLE)), WHOLE)
+            )
         if status in self._timers:
-            consumers.append(_names.role(self._engine.name, status, "timeout-auto-inserter-consumer"))
+            consumers.append(topology.role(self._engine.name, status, "timeout-auto-inserter-consumer"))
         limits = [await self._limit(topic, consumer, settled) for consumer in consumers]
         return min(limits)
 
     def _delete_consumer(self) -> str:
-        return _names.role(self._engine.name, "delete", "consumer")
+        return topology.role(self._engine.name, "delete", "consumer")
 
     async def _limit(self, topic: str, consumer: str, settled: datetime) -> datetime:
         oldest = await self._engine.stream.lag(topic, consumer)

@@ -7,9 +7,9 @@ events behind it, is passed over: its run is left to the sweeper, and to the han
 
 from collections import deque
 
-from .._event import Event
+from .._model.event import Event
 
-PATIENCE = 30.0
+HOLD_LIMIT = 30.0
 """Seconds that a handler may hold the mark back, counted from its start."""
 BACKLOG = 10_000
 """Finished events that may wait behind one that is not."""
@@ -66,4 +66,4 @@ class Watermark:
     def _may_pass(self, ticket: Ticket, now: float) -> bool:
         if ticket.since is None:
             return False
-        return now - ticket.since > PATIENCE or self.finished > BACKLOG
+        return now - ticket.since > HOLD_LIMIT or self.finished > BACKLOG

@@ -27,7 +27,7 @@ class FakeClock(Clock):
         return self._now
 
     def advance(self, by: timedelta) -> None:
-        """Move the clock; a negative `by` moves it back, which wakes nobody."""
+        """NewVersion the clock; a negative `by` moves it back, which wakes nobody."""
         self.set(self._now + by)
 
     def set(self, now: datetime) -> None:

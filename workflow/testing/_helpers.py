@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from .._decision import Decision
-from .._record import Meta, Record
-from .._run import ObjectT, Run, StatusT
-from .._runstate import RunState
+from .._model.decision import Decision
+from .._model.record import Meta, Record
+from .._model.run import ObjectT, Run, StatusT
+from .._model.run_state import RunState
 from .._workflow import Workflow
 from ..errors import RecordNotFound, StatusNotConfigured, WaitTimeout
 

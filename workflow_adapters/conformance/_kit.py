@@ -14,9 +14,17 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
-from workflow._change import OnCommit
-from workflow._event import ConnectorEvent, Event
-from workflow.protocols import Backend, ConnectorSource, EventStreamer, RecordStore, RoleScheduler, TimeoutStore
+from workflow.protocols import (
+    Backend,
+    ConnectorEvent,
+    ConnectorSource,
+    Event,
+    EventStreamer,
+    OnCommit,
+    RecordStore,
+    RoleScheduler,
+    TimeoutStore,
+)
 
 CASE_LIMIT = timedelta(seconds=45)
 """How long a case may take: a contract that is kept only after minutes is not kept."""

@@ -11,12 +11,20 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from workflow._change import Change, Move, Outcome, Verdict
-from workflow._event import Event
-from workflow._names import topic
-from workflow._record import Meta, Record, TimeoutRecord
-from workflow._runstate import RunState
-from workflow.protocols import EventReceiver, RecordStore
+from workflow.protocols import (
+    Change,
+    Event,
+    EventReceiver,
+    Meta,
+    NewVersion,
+    Outcome,
+    Record,
+    RecordStore,
+    RunState,
+    TimeoutRecord,
+    Verdict,
+    topic,
+)
 
 T = TypeVar("T")
 
@@ -43,7 +51,7 @@ def event_of(record: Record, **fields: Any) -> Event:
     return msgspec.structs.replace(event, **fields)
 
 
-def created(run_id: str, foreign_id: str | None = None, *, due_at: datetime | None = None, **fields: Any) -> Move:
+def created(run_id: str, foreign_id: str | None = None, *, due_at: datetime | None = None, **fields: Any) -> NewVersion:
     """The move that creates a run at status 1; its attempt id is the run ID, as a trigger's is.
 
     `due_at` is for the record and its event; without it the record is due at NOW, the event at once.
@@ -66,10 +74,10 @@ def created(run_id: str, foreign_id: str | None = None, *, due_at: datetime | No
         meta=Meta(status_description="one", trace_origin="kit.py:1", trace_context={"traceparent": "00-1"}),
     )
     record = msgspec.structs.replace(record, **fields)
-    return Move(record=record, event=event_of(record), due_at=due_at)
+    return NewVersion(record=record, event=event_of(record), due_at=due_at)
 
 
-def moved(record: Record, *, due_at: datetime | None = None, **fields: Any) -> Move:
+def moved(record: Record, *, due_at: datetime | None = None, **fields: Any) -> NewVersion:
     """The move from this record to its next version: running at the same status unless `fields` say otherwise."""
     version = record.version + 1
     at = record.updated_at + SECOND
@@ -85,7 +93,7 @@ def moved(record: Record, *, due_at: datetime | None = None, **fields: Any) -> M
     if fields.get("status", record.status) != record.status:
         changes |= {"visit": version, "entered_at": at}
     new = msgspec.structs.replace(record, **(changes | fields))
-    return Move(record=new, event=event_of(new), due_at=due_at)
+    return NewVersion(record=new, event=event_of(new), due_at=due_at)
 
 
 def unmarked(record: Record) -> Record:
@@ -120,7 +128,7 @@ async def settled(store: RecordStore, *changes: Change) -> Sequence[Outcome]:
     return list(outcomes.values())
 
 
-async def put(store: RecordStore, *moves: Move) -> tuple[Record, ...]:
+async def put(store: RecordStore, *moves: NewVersion) -> tuple[Record, ...]:
     """Write these moves, each in a call of its own; the records as the store shows them afterwards."""
     for move in moves:
         (outcome,) = await settled(store, move)

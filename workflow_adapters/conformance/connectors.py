@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from workflow._event import ConnectorEvent
-from workflow._shard import WHOLE, Shard
-from workflow.protocols import ConnectorReceiver, ConnectorSource
+from workflow.protocols import WHOLE, ConnectorEvent, ConnectorReceiver, ConnectorSource, Shard
 
 from ._kit import Capability, Subject, cases_of
 from ._values import NOW, SECOND, cancelled, stays_pending

@@ -7,9 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
-from workflow._event import Event
-from workflow._shard import WHOLE, Shard, partition_of
-from workflow.protocols import EventStreamer
+from workflow.protocols import WHOLE, Event, EventStreamer, Shard, partition_of
 
 from ._kit import Capability, Subject, cases_of
 from ._values import NOW, SECOND, abandoned, cancelled, gathered, stays_pending, until

@@ -10,11 +10,8 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
-from workflow._event import Event
-from workflow._runstate import RunState
-from workflow._shard import WHOLE, Shard, partition_of
 from workflow.errors import EventsRefused
-from workflow.protocols import EventStreamer
+from workflow.protocols import WHOLE, Event, EventStreamer, RunState, Shard, partition_of
 
 from ._kit import Capability, Subject, cases_of
 from ._values import NOW, SECOND, WORKFLOW, cancelled, gathered, stays_pending

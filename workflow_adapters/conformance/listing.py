@@ -4,8 +4,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from workflow._record import DEFAULT_LIMIT, Order, Record, RecordQuery
-from workflow._runstate import RunState
+from workflow.protocols import DEFAULT_LIMIT, Order, Record, RecordQuery, RunState
 
 from ._kit import Subject, cases_of
 from ._values import MINUTE, NOW, SECOND, WORKFLOW, created, moved, put, settled

@@ -3,10 +3,7 @@
 
 import msgspec
 
-from workflow._change import APPLIED, Change, Emit, Mark, Verdict
-from workflow._event import DeadLetter
-from workflow._record import Meta, Record
-from workflow._runstate import RunState
+from workflow.protocols import APPLIED, Change, DeadLetter, Emit, Mark, Meta, Record, RunState, Verdict
 
 from ._kit import Capability, Subject, cases_of
 from ._values import MINUTE, NOW, SECOND, WORKFLOW, created, event_of, moved, one, put

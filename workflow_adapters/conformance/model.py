@@ -10,9 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from workflow._change import Change, Emit, Mark, Move, Verdict
-from workflow._record import Record
-from workflow._runstate import TRANSITIONS
+from workflow.protocols import TRANSITIONS, Change, Emit, Mark, NewVersion, Record, Verdict
 
 from ._kit import Subject, cases_of
 from ._values import MINUTE, NOW, WORKFLOW, created, event_of, moved, settled, unmarked
@@ -32,7 +30,7 @@ class Model:
     def apply(self, change: Change) -> Verdict:
         """Judge the change, and write it if it applies."""
         present = self.present.get(change.run_id)
-        if isinstance(change, Move):
+        if isinstance(change, NewVersion):
             verdict = self._judge(change.record, present)
             if verdict is Verdict.APPLIED:
                 self._move(change.record, present)
@@ -94,7 +92,7 @@ class _Chance:
         return change
 
     def _any(self, model: Model, foreign_id: str) -> Change:
-        earlier = [c for c in self._sent if isinstance(c, Move) and c.record.foreign_id == foreign_id]
+        earlier = [c for c in self._sent if isinstance(c, NewVersion) and c.record.foreign_id == foreign_id]
         present = model.latest(foreign_id)
         if present is None or self._random.random() < 0.2:
             self._made += 1
@@ -144,6 +142,6 @@ async def random_batches_are_answered_as_the_model_answers_them(subject: Subject
                     assert outcome.record == before, f"seed {seed}, batch {turn}"
                 seen.add((type(change), wanted))
         await _compare(subject, model, [f"seed {seed} foreign {number}" for number in range(5)])
-    verdicts = {verdict for kind, verdict in seen if kind is Move}
+    verdicts = {verdict for kind, verdict in seen if kind is NewVersion}
     assert verdicts == {Verdict.APPLIED, Verdict.ALREADY_APPLIED, Verdict.CONFLICT, Verdict.IN_PROGRESS}, verdicts
     assert {(kind, verdict) for kind in (Mark, Emit) for verdict in (Verdict.APPLIED, Verdict.CONFLICT)} <= seen

@@ -4,9 +4,8 @@
 import asyncio
 from collections.abc import Awaitable
 
-from workflow._change import Verdict
-from workflow._shard import WHOLE
 from workflow.errors import OutcomeUnknown, Unavailable
+from workflow.protocols import WHOLE, Verdict
 
 from ._kit import Capability, Subject, cases_of
 from ._values import NOW, WORKFLOW, abandoned, created, moved, one, put, settled, timer

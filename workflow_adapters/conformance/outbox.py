@@ -6,9 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
-from workflow._change import Emit, Verdict
-from workflow._event import OutboxEvent, OutboxPage
-from workflow._runstate import RunState
+from workflow.protocols import Emit, OutboxEvent, OutboxPage, RunState, Verdict
 
 from ._kit import Capability, Subject, cases_of
 from ._values import (

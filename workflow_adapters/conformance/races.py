@@ -7,10 +7,8 @@ from typing import Any
 
 import msgspec
 
-from workflow._change import ALREADY_APPLIED, Mark, Move, Verdict
-from workflow._runstate import RunState
 from workflow.errors import OutcomeUnknown, Unavailable
-from workflow.protocols import RecordStore
+from workflow.protocols import ALREADY_APPLIED, Mark, NewVersion, RecordStore, RunState, Verdict
 
 from ._kit import Capability, Subject, cases_of
 from ._values import NOW, WORKFLOW, cancelled, created, moved, one, put, settled
@@ -83,7 +81,7 @@ async def batches_that_overlap_in_opposite_order_all_get_an_answer(subject: Subj
     for number, batch in enumerate(batches):
         batch.sort(key=lambda move: move.run_id, reverse=number % 2 == 1)
     answers = await asyncio.gather(*(settled(store, *batch) for store, batch in zip(stores, batches, strict=True)))
-    won: dict[str, list[Move]] = {move.run_id: [] for move in firsts}
+    won: dict[str, list[NewVersion]] = {move.run_id: [] for move in firsts}
     for batch, outcomes in zip(batches, answers, strict=True):
         for move, outcome in zip(batch, outcomes, strict=True):
             if outcome.verdict in (Verdict.APPLIED, Verdict.ALREADY_APPLIED):

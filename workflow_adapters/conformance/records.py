@@ -7,9 +7,7 @@ the questions asked about records, `outbox` what is to be sent, `transactions` w
 
 import msgspec
 
-from workflow._change import ALREADY_APPLIED, APPLIED, Verdict
-from workflow._record import Record
-from workflow._runstate import LIVE, RunState
+from workflow.protocols import ALREADY_APPLIED, APPLIED, LIVE, Record, RunState, Verdict
 
 from ._kit import Capability, Subject, cases_of
 from ._values import MINUTE, NOW, WORKFLOW, created, moved, one, put, unmarked

@@ -7,9 +7,7 @@ from typing import Any
 
 import msgspec
 
-from workflow._change import Emit, Mark
-from workflow._record import Record, StalledQuery
-from workflow._runstate import RunState
+from workflow.protocols import Emit, Mark, Record, RunState, StalledQuery
 
 from ._kit import Subject, cases_of
 from ._values import MINUTE, NOW, SECOND, WORKFLOW, created, event_of, moved, put, settled

@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from workflow._record import TimeoutPage, TimeoutRecord
 from workflow.errors import TimeoutNotFound
-from workflow.protocols import TimeoutStore
+from workflow.protocols import TimeoutPage, TimeoutRecord, TimeoutStore
 
 from ._kit import Capability, Subject, cases_of
 from ._values import MINUTE, NOW, SECOND, WORKFLOW, cancelled, timer

@@ -5,7 +5,7 @@ import asyncio
 
 import msgspec
 
-from workflow._change import ALREADY_APPLIED, Change, Mark, Move, Verdict
+from workflow.protocols import ALREADY_APPLIED, Change, Mark, NewVersion, Verdict
 
 from ._kit import Capability, Subject, cases_of
 from ._values import NOW, WORKFLOW, created, moved, one, put, settled
@@ -16,7 +16,7 @@ WRITES = [Capability.ON_COMMIT]
 JOINS = [Capability.JOINED_TRANSACTIONS]
 
 
-def _writing(subject: Subject, move: Move, *values: str) -> Move:
+def _writing(subject: Subject, move: NewVersion, *values: str) -> NewVersion:
     return msgspec.structs.replace(move, on_commit=tuple(subject.factory.business_write(value) for value in values))
 
 

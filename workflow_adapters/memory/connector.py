@@ -5,9 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from msgspec.structs import replace
 
-from workflow._event import ConnectorEvent
-from workflow._shard import Shard, partition_of
-from workflow.protocols import ConnectorReceiver, ConnectorSource
+from workflow.protocols import ConnectorEvent, ConnectorReceiver, ConnectorSource, Shard, partition_of
 
 from .events import PARTITIONS
 from .signal import Signal
@@ -65,6 +63,6 @@ class _ConnectorReceiver(ConnectorReceiver):
             await self.signal.wait_beyond(seen)
 
     async def ack(self, events: Sequence[ConnectorEvent]) -> None:
-        """Move the cursors, forward only."""
+        """NewVersion the cursors, forward only."""
         for event in events:
             self._cursors[event.partition] = max(event.position, self._cursors.get(event.partition, 0))

@@ -6,9 +6,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from workflow._event import Event
-from workflow._shard import Shard, partition_of
-from workflow.protocols import EventReceiver, EventStreamer
+from workflow.protocols import Event, EventReceiver, EventStreamer, Shard, partition_of
 
 from .signal import Signal
 
@@ -149,7 +147,7 @@ class _Receiver(EventReceiver):
             await self.signal.wait_beyond(seen)
 
     async def ack(self, events: Sequence[Event]) -> None:
-        """Move the cursors, forward only."""
+        """NewVersion the cursors, forward only."""
         if not self._name:
             return
         cursors = self._topic.cursors[self._name]

@@ -5,7 +5,7 @@ import itertools
 from collections import OrderedDict
 from datetime import datetime
 
-from workflow._event import OutboxEvent, OutboxPage
+from workflow.protocols import OutboxEvent, OutboxPage
 
 from .signal import Signal
 

@@ -7,11 +7,27 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from workflow._change import ALREADY_APPLIED, APPLIED, Change, Emit, Mark, Move, Outcome, Verdict
-from workflow._event import DeadLetter, Event, OutboxEvent, OutboxPage
-from workflow._record import Order, Record, RecordQuery, StalledQuery
-from workflow._runstate import RUNNABLE, RunState
-from workflow.protocols import RecordStore
+from workflow.protocols import (
+    ALREADY_APPLIED,
+    APPLIED,
+    RUNNABLE,
+    Change,
+    DeadLetter,
+    Emit,
+    Event,
+    Mark,
+    NewVersion,
+    Order,
+    OutboxEvent,
+    OutboxPage,
+    Outcome,
+    Record,
+    RecordQuery,
+    RecordStore,
+    RunState,
+    StalledQuery,
+    Verdict,
+)
 
 from .outbox import Outbox
 
@@ -37,12 +53,12 @@ class MemoryRecordStore(RecordStore):
         for change in changes:
             _check(change)
         for change in changes:
-            if isinstance(change, Move) and change.on_commit:
+            if isinstance(change, NewVersion) and change.on_commit:
                 raise TypeError("on_commit: memory has no transaction to write in")
         outcomes = []
         signalled: set[str] = set()
         for change in changes:
-            if isinstance(change, Move):
+            if isinstance(change, NewVersion):
                 outcome = self._move(change)
             elif isinstance(change, Mark):
                 outcome = self._mark(change)
@@ -55,7 +71,7 @@ class MemoryRecordStore(RecordStore):
             self._outbox(name).signal.set()
         return outcomes
 
-    def _move(self, move: Move) -> Outcome:
+    def _move(self, move: NewVersion) -> Outcome:
         record = move.record
         run_id = record.run_id
         present = self._records.get(run_id)
@@ -95,7 +111,7 @@ class MemoryRecordStore(RecordStore):
         else:
             self._auto_paused.pop(run_id, None)
 
-    def _already(self, move: Move, present: Record | None) -> Outcome:
+    def _already(self, move: NewVersion, present: Record | None) -> Outcome:
         history = self._history.get(move.record.run_id, ())
         version = move.record.version
         if 0 < version <= len(history) and history[version - 1].attempt_id == move.record.attempt_id:
@@ -218,7 +234,7 @@ class MemoryRecordStore(RecordStore):
 
 
 def _check(change: Change) -> None:
-    if isinstance(change, Move):
+    if isinstance(change, NewVersion):
         record = change.record
         for name, value in (("foreign_id", record.foreign_id), ("run_id", record.run_id)):
             if "\x00" in value:

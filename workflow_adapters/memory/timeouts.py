@@ -6,9 +6,8 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from workflow._record import TimeoutPage, TimeoutRecord
 from workflow.errors import TimeoutNotFound
-from workflow.protocols import TimeoutStore
+from workflow.protocols import TimeoutPage, TimeoutRecord, TimeoutStore
 
 from .signal import Signal
 

@@ -15,10 +15,8 @@ from typing import Self
 
 import asyncpg
 
-from workflow._event import Event
-from workflow._shard import Shard, partition_of
 from workflow.errors import EventsRefused
-from workflow.protocols import EventReceiver, EventStreamer
+from workflow.protocols import Event, EventReceiver, EventStreamer, Shard, partition_of
 
 from .connections import Lane
 from .failures import described

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 
-from workflow._change import OnCommit
+from workflow.protocols import OnCommit
 
 from .connections import Connection, Lane
 from .failures import LOST, is_lost, is_transient, outcome_unknown, unavailable

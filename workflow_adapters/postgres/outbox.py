@@ -15,7 +15,7 @@ from datetime import datetime
 
 import msgspec
 
-from workflow._event import OutboxEvent, OutboxPage
+from workflow.protocols import OutboxEvent, OutboxPage
 
 from .connections import Lane
 from .names import quoted

@@ -6,11 +6,10 @@ A caller that has joined a transaction of the user's reads through it, so that i
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from workflow._event import DeadLetter
-from workflow._record import Order, Record, RecordQuery, StalledQuery
+from workflow.protocols import DeadLetter, Order, Record, RecordQuery, StalledQuery
 
+from .batch_loader import BatchLoader
 from .connections import Lane, Row
-from .gathered import Gathered
 from .joined import Joined, to_end
 from .names import quoted
 from .rows import HISTORY_COLUMNS, LETTER_COLUMNS, RECORD_COLUMNS, check_text, columns, letter, letter_columns, record
@@ -134,9 +133,9 @@ class Reads:
 
     def __init__(self, lane: Lane, schema: str, joined: Joined) -> None:
         self._lane, self._join, self._schema = lane, joined, quoted(schema)
-        self._lookups = Gathered(self._lookup)
-        self._latests = Gathered(self._latest)
-        self._passings = Gathered(self._passed)
+        self._lookups = BatchLoader(self._lookup)
+        self._latests = BatchLoader(self._latest)
+        self._passings = BatchLoader(self._passed)
 
     def _sql(self, text: str) -> str:
         return text.replace("{schema}", self._schema)

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from workflow._event import Event
-from workflow.protocols import EventReceiver
+from workflow.protocols import Event, EventReceiver
 
 from .connections import Lane
 

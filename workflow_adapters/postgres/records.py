@@ -8,10 +8,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import asyncpg
 
-from workflow._change import ALREADY_APPLIED, APPLIED, BUSY, Change, Emit, Move, Outcome, Verdict
-from workflow._record import Record
 from workflow.errors import OutcomeUnknown, Unavailable
-from workflow.protocols import RecordStore
+from workflow.protocols import (
+    ALREADY_APPLIED,
+    APPLIED,
+    BUSY,
+    Change,
+    Emit,
+    NewVersion,
+    Outcome,
+    Record,
+    RecordStore,
+    Verdict,
+)
 
 from .connections import Connection, Lane
 from .failures import LOST, is_locked
@@ -58,7 +67,7 @@ class PostgresRecordStore(Reads, Outbox, RecordStore):
             applied = await self._joined_by.run(theirs, lambda c: self._write_all(c, changes))
             self.look_back()
             self._joined_by.when_ended(theirs, lambda: self._wake(changes, applied))
-        elif any(isinstance(change, Move) and change.on_commit for change in changes):
+        elif any(isinstance(change, NewVersion) and change.on_commit for change in changes):
             return [await self._called(change) for change in changes]
         else:
             applied = await self._apply(changes)
@@ -86,15 +95,15 @@ class PostgresRecordStore(Reads, Outbox, RecordStore):
             raise OutcomeUnknown(f"a part of the batch was written: {error}") from error
 
     async def _send(self, changes: Sequence[Change]) -> set[str]:
-        moves = [change for change in changes if isinstance(change, Move)]
-        notes = [change for change in changes if not isinstance(change, Move)]
+        moves = [change for change in changes if isinstance(change, NewVersion)]
+        notes = [change for change in changes if not isinstance(change, NewVersion)]
         if (moves and notes) or any(move.erase for move in moves):
             return await self._commits.transaction(lambda c: self._writes.in_transaction(c, moves, notes))
         return await self._writes.in_one_statement(self._commits, moves, notes)
 
     async def _write_all(self, connection: Connection, changes: Sequence[Change]) -> set[str]:
-        moves = [change for change in changes if isinstance(change, Move)]
-        notes = [change for change in changes if not isinstance(change, Move)]
+        moves = [change for change in changes if isinstance(change, NewVersion)]
+        notes = [change for change in changes if not isinstance(change, NewVersion)]
         try:
             return await self._writes.in_transaction(connection, moves, notes)
         except (*LOST, ValueError, OverflowError) as error:
@@ -103,7 +112,7 @@ class PostgresRecordStore(Reads, Outbox, RecordStore):
 
     async def _called(self, change: Change) -> Outcome:
         """Write one change in a transaction of its own, with the user's functions inside."""
-        functions = change.on_commit if isinstance(change, Move) else ()
+        functions = change.on_commit if isinstance(change, NewVersion) else ()
         try:
             applied = await call_in_transaction(self._calls, lambda c: self._write_all(c, [change]), functions)
         except asyncpg.PostgresError as error:
@@ -117,7 +126,7 @@ class PostgresRecordStore(Reads, Outbox, RecordStore):
         names = {
             change.event.workflow_name
             for change in changes
-            if isinstance(change, Move | Emit) and change.run_id in applied
+            if isinstance(change, NewVersion | Emit) and change.run_id in applied
         }
         for name in names:
             if not self.relays(name):
@@ -126,9 +135,11 @@ class PostgresRecordStore(Reads, Outbox, RecordStore):
 
     async def _judged(self, changes: Sequence[Change], applied: set[str]) -> Sequence[Outcome]:
         left = [change for change in changes if change.run_id not in applied]
-        attempts = await self.attempts([(c.run_id, c.record.version) for c in left if isinstance(c, Move)])
+        attempts = await self.attempts([(c.run_id, c.record.version) for c in left if isinstance(c, NewVersion)])
         present = await self.lookup([change.run_id for change in left])
-        firsts = [c.record for c in left if isinstance(c, Move) and c.record.version == 1 and c.run_id not in present]
+        firsts = [
+            c.record for c in left if isinstance(c, NewVersion) and c.record.version == 1 and c.run_id not in present
+        ]
         holders = await self.live(firsts)
         return [
             APPLIED if change.run_id in applied else _outcome(change, attempts, present, holders) for change in changes
@@ -143,7 +154,7 @@ def _outcome(
 ) -> Outcome:
     """What a change met that was not applied: its own earlier attempt, another record, or a row that is held."""
     record = present.get(change.run_id)
-    if not isinstance(change, Move):
+    if not isinstance(change, NewVersion):
         expected = change.version
     else:
         new = change.record

@@ -7,10 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from workflow._change import Change, Emit, Mark, Move
-from workflow._event import DeadLetter, Event
-from workflow._record import Meta, Record, TimeoutRecord
-from workflow._runstate import RunState
+from workflow.protocols import Change, DeadLetter, Emit, Event, Mark, Meta, NewVersion, Record, RunState, TimeoutRecord
 
 from .connections import Row
 
@@ -101,7 +98,7 @@ def columns(rows: Sequence[Sequence[object]], width: int) -> list[Sequence[objec
     return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
-def move_row(move: Move) -> Sequence[object]:
+def move_row(move: NewVersion) -> Sequence[object]:
     """A move as a value of the composite type `move`: binding one is half the work of one element of 22 arrays."""
     new = move.record
     meta = new.meta
@@ -176,7 +173,7 @@ def check_change(change: Change) -> None:
     if isinstance(change, Mark):
         check_text("started_by", change.started_by or "")
         return
-    if isinstance(change, Move):
+    if isinstance(change, NewVersion):
         _check_record(change.record)
     check_event(change.event)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from workflow._event import Event
+from workflow.protocols import Event
 
 from .connections import Lane
 from .failures import described

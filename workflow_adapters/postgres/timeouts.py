@@ -10,12 +10,11 @@ from datetime import datetime
 
 import asyncpg
 
-from workflow._record import TimeoutPage, TimeoutRecord
 from workflow.errors import TimeoutNotFound
-from workflow.protocols import TimeoutStore
+from workflow.protocols import TimeoutPage, TimeoutRecord, TimeoutStore
 
+from .batch_loader import BatchLoader
 from .connections import Lane, Row
-from .gathered import Gathered
 from .names import quoted
 from .rows import check_timeout, columns
 from .signals import Signals
@@ -121,7 +120,7 @@ class PostgresTimeoutStore(TimeoutStore):
         self._list_sql, self._list_run_sql = (sql.replace("{schema}", name) for sql in (_LIST, _LIST_RUN))
         self._news = Flags(safety_net)
         # Timers that fire at the same time are ended by one statement.
-        self._completing, self._cancelling = Gathered(self._completed), Gathered(self._cancelled)
+        self._completing, self._cancelling = BatchLoader(self._completed), BatchLoader(self._cancelled)
         signals.on("timeouts", self._news.set)
 
     def _moved(self, names: set[str]) -> None:

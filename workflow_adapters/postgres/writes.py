@@ -7,7 +7,7 @@ same key, which the lane's lock timeout ends.
 
 from collections.abc import Mapping, Sequence
 
-from workflow._change import Emit, Mark, Move
+from workflow.protocols import Emit, Mark, NewVersion
 
 from .connections import Connection, Lane
 from .names import quoted
@@ -116,7 +116,7 @@ class Writes:
         self._erase_history = _ERASE_HISTORY.replace("{schema}", name)
         self._erase_letters = _ERASE_LETTERS.replace("{schema}", name)
 
-    async def in_one_statement(self, lane: Lane, moves: Sequence[Move], notes: Sequence[Mark | Emit]) -> set[str]:
+    async def in_one_statement(self, lane: Lane, moves: Sequence[NewVersion], notes: Sequence[Mark | Emit]) -> set[str]:
         """Write moves only, or notes only, as a transaction of one round trip; the run IDs that were applied."""
         if moves:
             rows = await lane.write(self._moves, [move_row(move) for move in moves])
@@ -126,7 +126,7 @@ class Writes:
         return {row[0] for row in rows}
 
     async def in_transaction(
-        self, connection: Connection, moves: Sequence[Move], notes: Sequence[Mark | Emit]
+        self, connection: Connection, moves: Sequence[NewVersion], notes: Sequence[Mark | Emit]
     ) -> set[str]:
         """Write within the connection's transaction; the run IDs that were applied."""
         applied: set[str] = set()

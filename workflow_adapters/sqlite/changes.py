@@ -12,9 +12,19 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from workflow._change import ALREADY_APPLIED, APPLIED, Change, Emit, Mark, Move, Outcome, Verdict
-from workflow._event import DeadLetter, Event
-from workflow._record import Record
+from workflow.protocols import (
+    ALREADY_APPLIED,
+    APPLIED,
+    Change,
+    DeadLetter,
+    Emit,
+    Event,
+    Mark,
+    NewVersion,
+    Outcome,
+    Record,
+    Verdict,
+)
 
 from .rows import RECORD, decode_record, encode, micros, record, unmarked
 
@@ -65,12 +75,12 @@ def store(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[Out
 
 
 def _is_plain(change: Change) -> bool:
-    return isinstance(change, Move) and not (change.erase or change.on_commit)
+    return isinstance(change, NewVersion) and not (change.erase or change.on_commit)
 
 
 def _store_at_once(connection: sqlite3.Connection, changes: Sequence[Any]) -> bool:
     """All moves in a few statements, if each meets the version it expects; else nothing is written."""
-    moves: Sequence[Move] = changes
+    moves: Sequence[NewVersion] = changes
     creations: list[tuple[Any, ...]] = []
     stays: list[tuple[Any, ...]] = []
     others: list[tuple[Any, ...]] = []
@@ -96,7 +106,7 @@ def _store_at_once(connection: sqlite3.Connection, changes: Sequence[Any]) -> bo
 
 
 def _store_one(connection: sqlite3.Connection, change: Change) -> Outcome:
-    if isinstance(change, Move):
+    if isinstance(change, NewVersion):
         return _move(connection, change)
     if isinstance(change, Mark):
         flags = (change.skipped, change.armed, change.started_by, change.run_id, change.version)
@@ -106,7 +116,7 @@ def _store_one(connection: sqlite3.Connection, change: Change) -> Outcome:
     return APPLIED if changed else Outcome(Verdict.CONFLICT, _present(connection, change.run_id))
 
 
-def _move(connection: sqlite3.Connection, move: Move) -> Outcome:
+def _move(connection: sqlite3.Connection, move: NewVersion) -> Outcome:
     r = move.record
     data, whole = _blobs(move)
     sql, row = (CREATE, _create_row(r, whole)) if r.version == 1 else (MOVE, _move_row(r, whole))
@@ -121,7 +131,7 @@ def _move(connection: sqlite3.Connection, move: Move) -> Outcome:
     return APPLIED
 
 
-def _call(connection: sqlite3.Connection, move: Move) -> None:
+def _call(connection: sqlite3.Connection, move: NewVersion) -> None:
     """The user's functions; the transaction is not theirs to end."""
     connection.set_authorizer(_no_transactions)
     try:
@@ -139,7 +149,7 @@ def _no_transactions(action: int, *_: object) -> int:
     return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
 
 
-def _refused(connection: sqlite3.Connection, move: Move) -> Outcome:
+def _refused(connection: sqlite3.Connection, move: NewVersion) -> Outcome:
     r = move.record
     if connection.execute(WROTE, (r.run_id, r.version, r.attempt_id)).fetchone():
         return ALREADY_APPLIED
@@ -170,7 +180,7 @@ def _erase(connection: sqlite3.Connection, run_id: str) -> None:
         connection.execute("update dead_letters set data = ? where id = ?", (encode(erased), number))
 
 
-def _blobs(move: Move) -> tuple[bytes, bytes | None]:
+def _blobs(move: NewVersion) -> tuple[bytes, bytes | None]:
     """What the history holds, and the whole record if that is more."""
     r = unmarked(move.record)
     if move.keep_object:

@@ -17,10 +17,8 @@ from typing import Any, Self
 import msgspec
 from msgspec.structs import replace
 
-from workflow._event import Event
-from workflow._shard import Shard, partition_of
 from workflow.errors import EventsRefused, WorkflowError
-from workflow.protocols import EventReceiver, EventStreamer
+from workflow.protocols import Event, EventReceiver, EventStreamer, Shard, partition_of
 
 from ..memory.signal import Signal
 from .database import Database
@@ -274,7 +272,7 @@ class _Receiver(EventReceiver):
         return [event for event in events if event is not None]
 
     async def ack(self, events: Sequence[Event]) -> None:
-        """Move the cursors, forward only, soon."""
+        """NewVersion the cursors, forward only, soon."""
         if self._name:
             positions: dict[int, int] = {}
             for event in events:

@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from workflow._event import Event, OutboxEvent, OutboxPage
-from workflow._record import Order, Record, RecordQuery, StalledQuery
+from workflow.protocols import Event, Order, OutboxEvent, OutboxPage, Record, RecordQuery, StalledQuery
 
 from .changes import LIVE, PRESENT
 from .rows import RECORD, micros, moment, record

@@ -7,10 +7,18 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from workflow._change import Change, Mark, Move, Outcome
-from workflow._event import DeadLetter, OutboxPage
-from workflow._record import Record, RecordQuery, StalledQuery
-from workflow.protocols import RecordStore
+from workflow.protocols import (
+    Change,
+    DeadLetter,
+    Mark,
+    NewVersion,
+    OutboxPage,
+    Outcome,
+    Record,
+    RecordQuery,
+    RecordStore,
+    StalledQuery,
+)
 
 from .changes import store
 from .database import Database
@@ -31,7 +39,7 @@ class SQLiteRecordStore(RecordStore):
         """Apply each change whose expected version is the present one; all in one transaction."""
         for change in changes:
             check(change)
-        on_commit = any(isinstance(change, Move) and change.on_commit for change in changes)
+        on_commit = any(isinstance(change, NewVersion) and change.on_commit for change in changes)
         workflows = {change.event.workflow_name for change in changes if not isinstance(change, Mark)}
         wakes = [("outbox", name) for name in workflows]
         return await self._database.write(lambda c: store(c, changes), wakes=wakes, alone=on_commit, lazy=not workflows)

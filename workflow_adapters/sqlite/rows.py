@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from workflow._change import Change, Mark, Move
-from workflow._record import Record
+from workflow.protocols import Change, Mark, NewVersion, Record
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -58,7 +57,7 @@ def check(change: Change) -> None:
     Raises:
         ValueError: names the field.
     """
-    if isinstance(change, Move):
+    if isinstance(change, NewVersion):
         r = change.record
         text("workflow_name", r.workflow_name)
         text("foreign_id", r.foreign_id)

@@ -7,9 +7,8 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from workflow._record import TimeoutPage, TimeoutRecord
 from workflow.errors import TimeoutNotFound
-from workflow.protocols import TimeoutStore
+from workflow.protocols import TimeoutPage, TimeoutRecord, TimeoutStore
 
 from .database import Database
 from .rows import encode, micros, moment, text

@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from workflow._change import ALREADY_APPLIED, APPLIED, BUSY, Emit, Mark, Move
-from workflow._commits import BATCH, FIRST_RETRY, Commits
+from workflow._engine.commits import BATCH, FIRST_RETRY, Commits
+from workflow._model.change import ALREADY_APPLIED, APPLIED, BUSY, Emit, Mark, NewVersion
 from workflow.errors import OutcomeUnknown, Unavailable
 
 from .plant import bug
@@ -158,7 +158,7 @@ def _from_anothers() -> Iterator[None]:
                 if not done.cancelled() and not done.exception() and done.result() is ALREADY_APPLIED:
                     self._on_applied(pending.change)
 
-            if isinstance(pending.change, Move):
+            if isinstance(pending.change, NewVersion):
                 pending.done.add_done_callback(answered)
 
         for pending in batch:

@@ -6,14 +6,14 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from workflow._change import APPLIED, Mark
-from workflow._commits import Commits
-from workflow._engine import Engine
-from workflow._lane import Lane
+from workflow._engine.commits import Commits
+from workflow._engine.engine import Engine
+from workflow._engine.fast_lane import FastLane
+from workflow._model.change import APPLIED, Mark
+from workflow._model.shard import Shard
 from workflow._processes.consumer import Consumer, _Handling
 from workflow._processes.step import StepWork
 from workflow._processes.watermark import Watermark
-from workflow._shard import Shard
 
 from .plant import bug, stuck_without_sweeper
 
@@ -126,13 +126,13 @@ def _runs_skipped() -> Iterator[None]:
 
 @bug("a back-off is not waited for", needs=lambda plan: plan.failing)
 def _no_back_off() -> Iterator[None]:
-    real_offer, real_handle = Lane.offer, StepWork.handle
+    real_offer, real_handle = FastLane.offer, StepWork.handle
 
     async def handle(self: Any, record: Any, attempt: int) -> bool:
         return await real_handle(self, replace(record, due_at=record.updated_at), attempt)
 
     with (
-        patch.object(Lane, "offer", lambda self, move: real_offer(self, replace(move, due_at=None))),
+        patch.object(FastLane, "offer", lambda self, move: real_offer(self, replace(move, due_at=None))),
         patch.object(StepWork, "handle", handle),
     ):
         yield

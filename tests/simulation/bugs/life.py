@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from workflow._invoke import Invoker
-from workflow._processes import consumer, tenure
+from workflow._engine.invoker import Invoker
+from workflow._processes import consumer
+from workflow._processes import lease_term as term
 from workflow._processes.supervisor import Supervisor
 
 from .plant import bug
@@ -38,14 +39,14 @@ def _endless_drain() -> Iterator[None]:
         return call
 
     # The handler's own limit would end it; the drain must do so without that.
-    with patch.object(tenure.Tenure, "drain", drain), patch.object(Invoker, "call", hang(Invoker.call)):
+    with patch.object(term.LeaseTerm, "drain", drain), patch.object(Invoker, "call", hang(Invoker.call)):
         yield
 
 
 @bug("a lost lease does not end the work", needs=lambda plan: plan.lost_leases)
 def _works_on() -> Iterator[None]:
     async def work(self: Any, process: Any, seat: Any, lease: Any) -> None:
-        held = seat.tenure = tenure.Tenure(lease, self._drain_time or 30.0)
+        held = seat.term = term.LeaseTerm(lease, self._drain_time or 30.0)
         if not self.stopping.is_set():
             await process.body(held)
 
@@ -58,5 +59,5 @@ def _given_up_early() -> Iterator[None]:
     async def nothing(*args: Any) -> None:
         return None
 
-    with patch.object(tenure.Tenure, "drain", nothing), patch.object(consumer, "end", nothing):
+    with patch.object(term.LeaseTerm, "drain", nothing), patch.object(consumer, "end", nothing):
         yield

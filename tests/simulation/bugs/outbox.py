@@ -7,10 +7,10 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from workflow._event import OutboxPage
+from workflow._engine.transitions import Transitions
+from workflow._engine.wake import Wake
+from workflow._model.event import OutboxPage
 from workflow._processes.outbox import _Relay
-from workflow._transitions import Transitions
-from workflow._wake import Wake
 from workflow.errors import Unavailable
 from workflow_adapters.memory.outbox import Outbox
 

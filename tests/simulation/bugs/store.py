@@ -6,9 +6,9 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from workflow._change import Outcome, Verdict
+from workflow._engine.transitions import Transitions
+from workflow._model.change import Outcome, Verdict
 from workflow._processes import schedule
-from workflow._transitions import Transitions
 from workflow_adapters.memory import MemoryRecordStore
 
 from .plant import bug, stuck_without_sweeper

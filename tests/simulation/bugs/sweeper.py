@@ -6,10 +6,10 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
+from workflow._model.query import StalledQuery
+from workflow._model.run_state import RunState
 from workflow._processes import pause_retry
 from workflow._processes.sweep import _Sweeper
-from workflow._record import StalledQuery
-from workflow._runstate import RunState
 from workflow_adapters.memory import MemoryRecordStore
 
 from .plant import bug
@@ -17,7 +17,7 @@ from .plant import bug
 
 @bug("event lost without sweeper")
 def _no_sweeper() -> Iterator[None]:
-    async def sweep_nothing(self: Any, tenure: Any) -> None:
+    async def sweep_nothing(self: Any, term: Any) -> None:
         return None
 
     with patch.object(_Sweeper, "_sweep", sweep_nothing):
@@ -83,7 +83,7 @@ def _resumes_by_sweeping() -> Iterator[None]:
         if record.run_state is not RunState.PAUSED:
             await real_again(self, record)
             return
-        await engine.commits.apply(engine.transitions.resumed(record, engine.now(), engine.entropy.attempt_id()))
+        await engine.commits.apply(engine.transitions.resumed(record, engine.now(), engine.ids.attempt_id()))
 
     with patch.object(MemoryRecordStore, "list_stalled", list_stalled), patch.object(_Sweeper, "_again", again):
         yield

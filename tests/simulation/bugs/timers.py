@@ -7,10 +7,10 @@ from unittest.mock import patch
 from msgspec.structs import replace
 
 from workflow import _workflow
+from workflow._model.run_state import RUNNABLE
 from workflow._processes import pause_retry
-from workflow._processes.timeout_inserter import InserterWork
-from workflow._processes.timeout_poller import TimeoutPoller
-from workflow._runstate import RUNNABLE
+from workflow._processes.timeouts_arm import InserterWork
+from workflow._processes.timeouts_fire import TimeoutPoller
 from workflow_adapters.memory import MemoryTimeoutStore
 
 from .plant import bug
@@ -91,7 +91,7 @@ def _not_revived() -> Iterator[None]:
     async def nothing(engine: Any, record: Any) -> None:
         return None
 
-    with patch.object(_workflow, "revive", nothing), patch.object(pause_retry, "revive", nothing):
+    with patch.object(_workflow, "rearm_timers", nothing), patch.object(pause_retry, "rearm_timers", nothing):
         yield
 
 

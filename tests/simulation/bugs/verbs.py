@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import patch
 
-from workflow import _callback, _wait_for
-from workflow._event import Event
+from workflow._engine.news import NewsFeed
+from workflow._engine.results import interpret
+from workflow._model.event import Event
 from workflow._processes.delete import DeleteWork
 from workflow._processes.hook import _Hook
-from workflow._results import interpret
-from workflow._waiting import Waiting
+from workflow._verbs import callback as _callback
+from workflow._verbs import wait_for as _wait_for
 
 from ..programs import Status
 from .plant import bug, stuck_without_sweeper
@@ -22,7 +23,7 @@ def _answers_too_late() -> Iterator[None]:
     async def call_one(engine: Any, callback: Any, payload: Any, record: Any, status: Any) -> bool:
         run = engine.handling(record)
         result = await engine.invoker.call(callback.handler, run, payload)
-        move = interpret(engine, record, run, result, callback.destinations, engine.entropy.attempt_id())
+        move = interpret(engine, record, run, result, callback.destinations, engine.ids.attempt_id())
         await engine.commits.apply(move)
         return True
 
@@ -48,7 +49,7 @@ def _not_arrived() -> Iterator[None]:
 
 @bug("a waiter reads before it subscribes", needs=lambda plan: plan.liveness)
 def _reads_first() -> Iterator[None]:
-    real_reached, real_watch = _wait_for._reached, Waiting.watch
+    real_reached, real_watch = _wait_for._reached, NewsFeed.watch
     there: dict[Any, bool] = {}
 
     def watch(self: Any, foreign_id: str, run_id: Any, *args: Any) -> Any:
@@ -67,19 +68,19 @@ def _reads_first() -> Iterator[None]:
             await opened.next()
         return await real_reached(engine, opened, status)
 
-    with patch.object(_wait_for, "_reached", reached), patch.object(Waiting, "watch", watch):
+    with patch.object(_wait_for, "_reached", reached), patch.object(NewsFeed, "watch", watch):
         yield
 
 
 @bug("a waiter does not hear of other processes", needs=lambda plan: plan.liveness)
 def _deaf() -> Iterator[None]:
-    real = Waiting.notify
+    real = NewsFeed.notify
 
     def notify(self: Any, news: Any) -> None:
         if not isinstance(news, Event):
             real(self, news)
 
-    with patch.object(Waiting, "notify", notify):
+    with patch.object(NewsFeed, "notify", notify):
         yield
 
 
@@ -108,7 +109,7 @@ def _erasure_forgotten() -> Iterator[None]:
         except RuntimeError:
             return True
         engine = self._engine
-        move = engine.transitions.deleted(record, kept, engine.now(), engine.entropy.attempt_id())
+        move = engine.transitions.deleted(record, kept, engine.now(), engine.ids.attempt_id())
         await engine.commits.apply(move)
         return True
 

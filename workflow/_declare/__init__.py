@@ -1,0 +1,1 @@
+"""What a user declares, checked and frozen before anything runs."""

@@ -1,0 +1,1 @@
+"""What every process and every verb of one workflow shares: how a version is made, written and made known."""

@@ -1,0 +1,300 @@
+"""How one version of a run follows another: pure functions from a record and a decision to the `NewVersion` to commit.
+
+Owns the rules that every writer shares: what a step, an attempt and a visit are, which topic an event goes to, and
+when it is due. No I/O, no clock: the moment and the attempt id are arguments.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from .._model import topology
+from .._model.change import Emit, NewVersion
+from .._model.event import Event
+from .._model.graph import StatusGraph
+from .._model.record import Meta, Record
+from .._model.run_state import TRANSITIONS, RunState
+from ..errors import InvalidRunState
+
+MAX_ERROR_BYTES = 8 * 1024
+AUTO_PAUSE_REASON = "max error retry threshold hit - automatically paused"
+
+_RUN_STATE_TOPICS = frozenset({RunState.PAUSED, RunState.CANCELLED, RunState.DATA_DELETED, RunState.COMPLETED})
+
+
+class Transitions:
+    """Builds the changes of one workflow.
+
+    Args:
+        graph: which statuses are terminal.
+        describe: the text of a status.
+        lags: for each status whose step waits before it handles, how long. Statuses with timers are left out: their
+            event must reach the timeout inserter at once.
+    """
+
+    def __init__(
+        self, name: str, graph: StatusGraph, describe: Callable[[int], str], lags: dict[int, timedelta]
+    ) -> None:
+        self._name, self._graph, self._describe, self._lags = name, graph, describe, lags
+        self._topics = {status: topology.topic(name, status) for status in graph.nodes()}
+        self._run_state_topic = topology.run_state_change_topic(name)
+        self._delete_topic = topology.delete_topic(name)
+        self._descriptions = {status: describe(status) for status in graph.nodes()}
+
+    def topic_of(self, run_state: RunState, status: int) -> str:
+        """The one topic on which a version with this run state and status is published (R-OUTBOX-2)."""
+        if run_state is RunState.REQUESTED_DATA_DELETED:
+            return self._delete_topic
+        if run_state in _RUN_STATE_TOPICS:
+            return self._run_state_topic
+        return self._topics.get(status) or topology.topic(self._name, status)
+
+    def event(self, record: Record, **fields: Any) -> Event:
+        """The event of a version."""
+        return Event(
+            topic=fields.pop("topic", None) or self.topic_of(record.run_state, record.status),
+            workflow_name=record.workflow_name,
+            run_id=record.run_id,
+            foreign_id=record.foreign_id,
+            status=record.status,
+            run_state=record.run_state,
+            version=record.version,
+            created_at=record.updated_at,
+            **fields,
+        )
+
+    def triggered(
+        self,
+        *,
+        foreign_id: str,
+        run_id: str,
+        status: int,
+        data: bytes,
+        now: datetime,
+        start_at: datetime | None,
+        meta: Meta,
+    ) -> NewVersion:
+        """Version 1 of a new run. At a terminal status it completes at once."""
+        done = self._graph.is_terminal(status)
+        lag = self._lags.get(status)
+        due = max(start_at or now, now + lag if lag else now)
+        return self._move(
+            Record(
+                workflow_name=self._name,
+                foreign_id=foreign_id,
+                run_id=run_id,
+                run_state=RunState.COMPLETED if done else RunState.INITIATED,
+                status=status,
+                object=data,
+                version=1,
+                created_at=now,
+                updated_at=now,
+                due_at=now if done else due,
+                visit=1,
+                entered_at=now,
+                step_version=1,
+                attempt_id=run_id,
+                meta=replace(meta, status_description=self._text(status)),
+            )
+        )
+
+    def moved(self, record: Record, status: int, data: bytes, now: datetime, attempt_id: str) -> NewVersion:
+        """A handler returned `status`: a new step in a new visit."""
+        version = record.version + 1
+        done = self._graph.is_terminal(status)
+        return self._move(
+            replace(
+                record,
+                run_state=RunState.COMPLETED if done else RunState.RUNNING,
+                status=status,
+                object=data,
+                version=version,
+                updated_at=now,
+                due_at=self._due(status, now, done),
+                visit=version,
+                entered_at=now,
+                step_version=version,
+                attempt=1,
+                last_error="",
+                attempt_id=attempt_id,
+                auto_paused=False,
+                skipped=False,
+                armed=False,
+                started_by="",
+                swept_at=None,
+                meta=replace(record.meta, status_description=self._text(status)),
+            ),
+            record,
+        )
+
+    def repeated(self, record: Record, data: bytes, now: datetime, attempt_id: str) -> NewVersion:
+        """A handler saved its changes and wants to run again: a new step in the same visit."""
+        return self._move(
+            self._next(
+                record,
+                now,
+                attempt_id,
+                run_state=RunState.RUNNING,
+                object=data,
+                step_version=record.version + 1,
+                attempt=1,
+                last_error="",
+                due_at=self._due(record.status, now, False),
+            ),
+            record,
+        )
+
+    def failed(self, record: Record, error: str, now: datetime, delay: timedelta, attempt_id: str) -> NewVersion:
+        """An attempt failed: the same step is due again after `delay`. The object stays as it was."""
+        move = self._move(
+            self._next(
+                record,
+                now,
+                attempt_id,
+                run_state=RunState.RUNNING if record.run_state is RunState.INITIATED else record.run_state,
+                attempt=record.attempt + 1,
+                last_error=clip(error),
+                due_at=now + delay,
+            ),
+            record,
+        )
+        return replace(move, keep_object=False)
+
+    def stopped(
+        self,
+        record: Record,
+        wanted: RunState,
+        reason: str,
+        now: datetime,
+        attempt_id: str,
+        *,
+        data: bytes | None = None,
+        error: str | None = None,
+        auto: bool = False,
+    ) -> NewVersion:
+        """A pause or a cancellation: by a handler (`data`: its changes), by the engine (`error`) or by a verb.
+
+        Raises:
+            InvalidRunState: the present run state does not allow it.
+        """
+        self._check(record, wanted)
+        return self._move(
+            self._next(
+                record,
+                now,
+                attempt_id,
+                run_state=wanted,
+                object=record.object if data is None else data,
+                last_error=record.last_error if error is None else clip(error),
+                auto_paused=auto,
+                meta=replace(record.meta, run_state_reason=reason),
+            ),
+            record,
+        )
+
+    def resumed(self, record: Record, now: datetime, attempt_id: str) -> NewVersion:
+        """A paused run goes on: the same step, its attempts counted from 1 again.
+
+        Raises:
+            InvalidRunState: the run is not paused.
+        """
+        self._check(record, RunState.RUNNING)
+        if record.run_state is not RunState.PAUSED:
+            raise InvalidRunState(record.run_id, record.run_state, RunState.RUNNING)
+        return self._move(
+            self._next(
+                record,
+                now,
+                attempt_id,
+                run_state=RunState.RUNNING,
+                attempt=1,
+                due_at=self._due(record.status, now, False),
+                meta=replace(record.meta, run_state_reason=""),
+            ),
+            record,
+        )
+
+    def deletion_requested(self, record: Record, reason: str, now: datetime, attempt_id: str) -> NewVersion:
+        """A finished run's data is to be erased.
+
+        Raises:
+            InvalidRunState: the run is not finished.
+        """
+        self._check(record, RunState.REQUESTED_DATA_DELETED)
+        meta = replace(record.meta, run_state_reason=reason)
+        return self._move(
+            self._next(record, now, attempt_id, run_state=RunState.REQUESTED_DATA_DELETED, attempt=1, meta=meta),
+            record,
+        )
+
+    def deleted(self, record: Record, kept: bytes, now: datetime, attempt_id: str) -> NewVersion:
+        """The data is erased; the audit of transitions stays.
+
+        Raises:
+            InvalidRunState: nobody asked for it.
+        """
+        self._check(record, RunState.DATA_DELETED)
+        move = self._move(
+            self._next(record, now, attempt_id, run_state=RunState.DATA_DELETED, object=kept, attempt=1, last_error=""),
+            record,
+        )
+        return replace(move, erase=True)
+
+    def emitted(self, record: Record, due_at: datetime | None = None, *, swept_at: datetime | None = None) -> Emit:
+        """The event of the present version once more."""
+        return Emit(
+            run_id=record.run_id,
+            version=record.version,
+            event=self.event(record),
+            due_at=due_at,
+            swept_at=swept_at,
+        )
+
+    def parked(self, record: Record, event: Event, consumer: str, due_at: datetime) -> Emit:
+        """An event that failed in one consumer, for that consumer alone, to be tried again later."""
+        again = replace(event, consumer=consumer, attempt=event.attempt + 1, partition=0, position=0)
+        return Emit(run_id=record.run_id, version=record.version, event=again, due_at=due_at)
+
+    def _next(self, record: Record, now: datetime, attempt_id: str, **changes: Any) -> Record:
+        changes.setdefault("due_at", now)
+        changes.setdefault("auto_paused", False)
+        return replace(
+            record,
+            version=record.version + 1,
+            updated_at=now,
+            attempt_id=attempt_id,
+            skipped=False,
+            started_by="",
+            swept_at=None,
+            **changes,
+        )
+
+    def _move(self, record: Record, before: Record | None = None) -> NewVersion:
+        due = record.due_at if record.due_at > record.updated_at else None
+        previous = RunState.UNKNOWN if before is None else before.run_state
+        return NewVersion(record=record, event=self.event(record), due_at=due, previous=previous)
+
+    def _due(self, status: int, now: datetime, done: bool) -> datetime:
+        lag = None if done else self._lags.get(status)
+        return now + lag if lag else now
+
+    def _text(self, status: int) -> str:
+        return self._descriptions.get(status) or self._describe(status)
+
+    @staticmethod
+    def _check(record: Record, wanted: RunState) -> None:
+        if wanted not in TRANSITIONS[record.run_state]:
+            raise InvalidRunState(record.run_id, record.run_state, wanted)
+
+
+def clip(error: str) -> str:
+    """An error text of at most `MAX_ERROR_BYTES`: its beginning and, above all, its end."""
+    data = error.replace("\x00", "\\x00").encode("utf-8", "backslashreplace")
+    if len(data) <= MAX_ERROR_BYTES:
+        return data.decode()
+    mark = b"\n... (cut) ...\n"
+    head = MAX_ERROR_BYTES // 4
+    tail = MAX_ERROR_BYTES - head - len(mark)
+    return (data[:head] + mark + data[-tail:]).decode("utf-8", "ignore")

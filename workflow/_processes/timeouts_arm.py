@@ -1,0 +1,179 @@
+"""Arms the timers of a status: once per visit, counted from the moment of entry.
+
+An event of any version of a visit arms it, so a run that saves and repeats quickly cannot outrun its timers. Creating
+a timer twice is one timer; the record's `armed` mark only saves work.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from .._declare.handlers import Timeout
+from .._engine.engine import Engine
+from .._engine.results import auto_pause, error_text, safe_str
+from .._engine.transitions import AUTO_PAUSE_REASON
+from .._model import topology
+from .._model.change import Mark
+from .._model.event import Event
+from .._model.record import Record
+from .._model.run import Run
+from .._model.run_state import RUNNABLE
+from .._model.shard import WHOLE
+from .._model.timer import TimeoutRecord
+from ..errors import InvalidObject
+from .consumer import Consumer
+from .lease_term import LeaseTerm
+from .stream_reader import StreamReader
+from .supervisor import Process
+
+MARKS = 5
+"""Tries to write the mark while the run moves on within its visit; the sweeper finds a visit without one."""
+
+
+def inserter_process(engine: Engine[Any, Any], status: int) -> Process:
+    """The process that arms the timers of one status."""
+    role = topology.role(engine.name, status, "timeout-auto-inserter-consumer")
+    name = topology.joined(engine.definition.status_text(status), "timeout-auto-inserter-consumer")
+    work = InserterWork(engine, status, name, role)
+    reader = StreamReader(engine, topology.topic(engine.name, status), role, WHOLE)
+
+    async def body(term: LeaseTerm) -> None:
+        consumer = Consumer(
+            work,
+            reader,
+            workflow_name=engine.name,
+            name=role,
+            shard=WHOLE,
+            partitions=engine.stream.partitions,
+            slots=engine.settings.options().max_in_flight or 1,
+            lag_alert=engine.settings.options(engine.definition.timeouts[status][0].options).lag_alert,
+            metrics=engine.metrics.process(engine.name, name),
+            logger=engine.logger,
+        )
+        close = engine.lane.open(reader.topic, consumer)
+        try:
+            await consumer.run(term)
+        finally:
+            close()
+
+    return Process(name=name, role=role, body=body)
+
+
+def timer_id(record: Record, index: int) -> str:
+    """Names a timer of the record's visit."""
+    return f"{record.run_id}/{record.visit}/{index}"
+
+
+class InserterWork:
+    """The work of the timeout inserter of one status."""
+
+    def __init__(self, engine: Engine[Any, Any], status: int, process: str, consumer: str) -> None:
+        self._engine, self._status, self._process, self._consumer = engine, status, process, consumer
+        self._timeouts: tuple[Timeout, ...] = engine.definition.timeouts[status]
+
+    async def lookup(self, run_ids: Sequence[str]) -> dict[str, Record]:
+        """The present records."""
+        return dict(await self._engine.records.lookup(run_ids))
+
+    def judge(self, event: Event, record: Record | None) -> str | None:
+        """Any event of the present visit arms it, whatever its version."""
+        if record is None:
+            return "record not found"
+        if record.visit > event.version:
+            return "event record version lower than latest record version"
+        if record.run_state not in RUNNABLE:
+            return "record stopped"
+        return "" if record.armed else None
+
+    async def handle(self, record: Record, attempt: int) -> bool:
+        """Create the timers of this visit."""
+        engine = self._engine
+        if record.version != record.visit:
+            # Handed over by the lane in the middle of a visit: only the store knows whether it is armed.
+            present = (await engine.records.lookup([record.run_id])).get(record.run_id)
+            if (
+                present is None
+                or present.visit != record.visit
+                or self.judge(engine.transitions.event(record), present) is not None
+            ):
+                return True
+            record = present
+        try:
+            run = engine.handling(record)
+        except InvalidObject as error:
+            move = auto_pause(engine, record, str(error), error_text(error), engine.ids.attempt_id())
+            await engine.commits.apply(move)
+            return True
+        try:
+            timeouts = await self._timers(record, run)
+        except Exception as error:  # noqa: BLE001 - whatever a timer function raises is a failed attempt
+            return await self._fail(record, error, attempt)
+        if timeouts:
+            await engine.timeouts.create(timeouts)
+        await self._mark(record)
+        return True
+
+    async def _timers(self, record: Record, run: Run[Any, Any]) -> list[TimeoutRecord]:
+        timers = []
+        for timeout in self._timeouts:
+            expire_at = await self._expiry(timeout, run, record.entered_at)
+            if expire_at is not None:
+                timers.append(self._record(timeout, record, expire_at))
+        return timers
+
+    async def _expiry(self, timeout: Timeout, run: Run[Any, Any], entered_at: datetime) -> datetime | None:
+        timer = timeout.timer
+        if isinstance(timer, timedelta):
+            return entered_at + timer
+        if isinstance(timer, datetime):
+            return timer
+        expire_at = await self._engine.invoker.call(timer, run, entered_at, timeout=self._limit(timeout))
+        if expire_at is None:
+            return None
+        if not isinstance(expire_at, datetime) or expire_at.tzinfo is None:
+            raise TypeError(f"timer {timer.name} must return an aware datetime or None, not {expire_at!r}")
+        return expire_at
+
+    def _limit(self, timeout: Timeout) -> timedelta | None:
+        return self._engine.settings.options(timeout.options).timeout
+
+    def _record(self, timeout: Timeout, record: Record, expire_at: datetime) -> TimeoutRecord:
+        return TimeoutRecord(
+            id=timer_id(record, timeout.index),
+            workflow_name=record.workflow_name,
+            foreign_id=record.foreign_id,
+            run_id=record.run_id,
+            status=record.status,
+            visit=record.visit,
+            timer=timeout.index,
+            expire_at=expire_at,
+            due_at=expire_at,
+            created_at=self._engine.now(),
+        )
+
+    async def _mark(self, record: Record) -> None:
+        present: Record | None = record
+        for _ in range(MARKS):
+            if present is None or present.visit != record.visit:
+                return
+            mark = Mark(run_id=present.run_id, version=present.version, armed=True)
+            outcome = await self._engine.commits.apply(mark)
+            if outcome.ok:
+                return
+            present = outcome.record
+
+    async def _fail(self, record: Record, error: Exception, attempt: int) -> bool:
+        """Try again after a back-off, for this consumer alone; pause the run when it failed too often."""
+        engine = self._engine
+        options = engine.settings.options(self._timeouts[0].options)
+        engine.metrics.error(engine.name, self._process)
+        extra = engine.extra(record, self._process)
+        engine.logger.warning("timer failed (attempt %d): %s", attempt, safe_str(error), exc_info=error, extra=extra)
+        if options.pause_after_err_count and attempt >= options.pause_after_err_count:
+            move = auto_pause(engine, record, AUTO_PAUSE_REASON, error_text(error), engine.ids.attempt_id())
+            await engine.commits.apply(move)
+            return True
+        due_at = engine.now() + options.back_off().delay(attempt, engine.ids.draw)
+        event = engine.transitions.event(record, attempt=attempt)
+        await engine.commits.apply(engine.transitions.parked(record, event, self._consumer, due_at))
+        return False

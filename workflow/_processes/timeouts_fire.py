@@ -1,0 +1,276 @@
+"""Fires timers that are due.
+
+One loop per process looks for the due timers of every status whose role this process holds; each timer fires in a
+task of its own. A timer belongs to one run and one visit: it never acts on another run of the foreign ID, nor on a
+later visit. Its result carries its id as attempt id, so it is applied once even if it is claimed twice.
+"""
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from .._declare.handlers import Timeout
+from .._engine.engine import Engine
+from .._engine.results import auto_pause, error_text, interpret, safe_str
+from .._engine.transitions import AUTO_PAUSE_REASON, clip
+from .._engine.wake import Wake
+from .._model import topology
+from .._model.change import Verdict
+from .._model.record import Record
+from .._model.run_state import RunState
+from .._model.timer import TimeoutRecord
+from ..errors import InvalidObject, InvalidRunState, WorkflowError
+from .lease_term import LeaseTerm
+from .supervisor import Process
+from .timeouts_arm import timer_id
+
+CLAIM = timedelta(seconds=10)
+"""How long a claimed timer is out of others' reach: so late fires one whose process was killed with it in hand."""
+POSTPONEMENT = timedelta(minutes=1)
+LONGEST_POSTPONEMENT = timedelta(minutes=5)
+"""How long a paused run's timer sleeps at first, and at most; resuming wakes it anyway."""
+AGAIN = timedelta(seconds=1)
+"""When a timer is tried again whose run kept moving."""
+RETRY = 1.0
+"""Seconds before an unreachable timeout store is asked again."""
+CONFLICTS = 5
+"""How often a timer is tried against a run that moves within its visit."""
+
+
+class TimeoutPoller:
+    """All due timers of one process."""
+
+    def __init__(self, engine: Engine[Any, Any]) -> None:
+        self._engine = engine
+        self._wake = Wake(engine.clock)
+        self._held: dict[int, str] = {}
+        self._tasks: dict[asyncio.Task[None], TimeoutRecord] = {}
+        self._slots = engine.settings.options().max_in_flight or 1
+        self._logger: logging.Logger = engine.logger
+        self._polls = {
+            status: min(_polling(engine, timeout) for timeout in declared)
+            for status, declared in engine.definition.timeouts.items()
+        }
+
+    def process(self, status: int) -> Process:
+        """The process that holds the role for one status."""
+        name = topology.joined(self._engine.definition.status_text(status), "timeout-consumer")
+
+        async def body(term: LeaseTerm) -> None:
+            self._held[status] = name
+            self._wake.set()
+            try:
+                await term.draining.wait()
+            finally:
+                del self._held[status]
+            await term.drain([task for task, timeout in self._tasks.items() if timeout.status == status])
+
+        return Process(name=name, role=topology.role(self._engine.name, status, "timeout-consumer"), body=body)
+
+    async def run(self) -> None:
+        """Fire timers until cancelled."""
+        listener = asyncio.ensure_future(self._listen())
+        try:
+            while True:
+                try:
+                    await self._poll()
+                except Exception as error:  # nobody else would start this loop again
+                    extra = {"workflow": self._engine.name}
+                    self._logger.error("timers cannot be read now: %s", safe_str(error), exc_info=error, extra=extra)
+                    await asyncio.sleep(RETRY)
+        finally:
+            listener.cancel()
+            for task in self._tasks:
+                task.cancel()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._engine.timeouts.wait_for_timeouts(self._engine.name)
+            except WorkflowError:
+                await asyncio.sleep(RETRY)
+            self._wake.set()
+
+    async def _poll(self) -> None:
+        """One look: claim what is due and there is room for, then sleep until something may be due."""
+        self._wake.clear()
+        room = self._slots - len(self._tasks)
+        if not self._held or room <= 0:
+            # Whatever changes that sets the wake-up.
+            await self._wake.sleep()
+            return
+        now = self._engine.now()
+        at_most = min(self._polls[status] for status in self._held)  # asked before the look: roles may go meanwhile
+        page = await self._engine.timeouts.claim_due(
+            self._engine.name, tuple(self._held), now=now, until=now + CLAIM, limit=room
+        )
+        if page.timeouts:
+            await self._fire_all(page.timeouts)
+            return
+        await self._wake.sleep(until=page.next_due, at_most=at_most)
+
+    async def _fire_all(self, timeouts: tuple[TimeoutRecord, ...]) -> None:
+        records = await self._engine.records.lookup([timeout.run_id for timeout in timeouts])
+        # A claim that ran out while its handler still runs here was renewed by claiming it again.
+        in_hand = {timeout.id for timeout in self._tasks.values()}
+        for timeout in timeouts:
+            if timeout.id in in_hand:
+                continue
+            task = asyncio.get_running_loop().create_task(self._fire(timeout, records.get(timeout.run_id)))
+            self._tasks[task] = timeout
+            task.add_done_callback(self._fired)
+
+    def _fired(self, task: "asyncio.Task[None]") -> None:
+        del self._tasks[task]
+        self._wake.set()
+
+    async def _fire(self, timeout: TimeoutRecord, record: Record | None) -> None:
+        process = self._held.get(timeout.status, "")
+        try:
+            await self._settle(timeout, record, process)
+        except Exception as error:
+            self._engine.metrics.error(self._engine.name, process)
+            self._logger.error("timer %s could not be fired: %s", timeout.id, error, exc_info=error)
+
+    async def _settle(self, timeout: TimeoutRecord, record: Record | None, process: str) -> None:
+        store = self._engine.timeouts
+        # The first claim cannot have been applied; a later one may follow a crash between commit and completion.
+        doubtful = timeout.claims > 1
+        for _ in range(CONFLICTS):
+            if record is None or record.visit != timeout.visit or record.run_state.finished:
+                await store.cancel([timeout.id])
+                return
+            if record.run_state is RunState.PAUSED:
+                self._engine.debug("Skipping processing of timeout of stopped workflow record", record, process)
+                await self._put_off(timeout)
+                return
+            declared = self._declared(timeout)
+            if declared is None or (doubtful and await self._applied_before(timeout)):
+                await store.complete([timeout.id])
+                return
+            conflict = await self._try(timeout, declared, record, process)
+            if conflict is None:
+                return
+            record = conflict
+            # Whoever moved the run may have been a later claim of this very timer.
+            doubtful = True
+        await store.postpone([replace(timeout, due_at=self._engine.now() + AGAIN)])
+
+    async def _put_off(self, timeout: TimeoutRecord) -> None:
+        """The timer of a paused run sleeps for a while."""
+        engine = self._engine
+        await engine.timeouts.postpone([replace(timeout, due_at=self._later(timeout))])
+        # The run may have been resumed, and its timers revived, just before this was written.
+        present = (await engine.records.lookup([timeout.run_id])).get(timeout.run_id)
+        if present is not None and present.run_state is not RunState.PAUSED:
+            await rearm_timers(engine, present)
+
+    def _declared(self, timeout: TimeoutRecord) -> Timeout | None:
+        declared = self._engine.definition.timeouts.get(timeout.status, ())
+        return declared[timeout.timer] if timeout.timer < len(declared) else None
+
+    async def _applied_before(self, timeout: TimeoutRecord) -> bool:
+        return await self._engine.records.find_attempt(timeout.run_id, timeout.id) is not None
+
+    async def _try(self, timeout: TimeoutRecord, declared: Timeout, record: Record, process: str) -> Record | None:
+        """Run the timer's function once; the present record if the run was moved meanwhile."""
+        engine = self._engine
+        options = engine.settings.options(declared.options)
+        try:
+            run = engine.handling(record)
+        except InvalidObject as error:
+            await self._unreadable(timeout, record, error, process)
+            return None
+        began = asyncio.get_running_loop().time()
+        try:
+            run.attempt, run.last_error = timeout.attempt, timeout.last_error
+            with engine.span("timeout", record):
+                result = await engine.invoker.call(declared.handler, run, engine.now(), timeout=options.timeout)
+            move = interpret(engine, record, run, result, declared.destinations, timeout.id)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
+            await self._fail(timeout, declared, record, error, process)
+            return None
+        finally:
+            engine.metrics.latency(engine.name, process, asyncio.get_running_loop().time() - began)
+        if move is None:
+            engine.debug("skipping update", record, process)
+            await engine.timeouts.complete([timeout.id])
+            return None
+        outcome = await engine.commits.apply(move)
+        if outcome.verdict is Verdict.CONFLICT and outcome.record is not None:
+            return outcome.record
+        if move.record.visit != timeout.visit or move.record.run_state.finished:
+            declared_here = engine.definition.timeouts.get(timeout.status, ())
+            await engine.timeouts.cancel([timer_id(record, index) for index in range(len(declared_here))])
+        else:
+            await engine.timeouts.complete([timeout.id])
+        return None
+
+    async def _unreadable(self, timeout: TimeoutRecord, record: Record, error: InvalidObject, process: str) -> None:
+        """The run is paused; its timer waits for the day on which somebody resumes it."""
+        engine = self._engine
+        engine.metrics.error(engine.name, process)
+        await self._pause(record, str(error), error, process)
+        await engine.timeouts.postpone([replace(timeout, due_at=self._later(timeout))])
+
+    async def _pause(self, record: Record, reason: str, error: Exception, process: str) -> None:
+        engine = self._engine
+        try:
+            move = auto_pause(engine, record, reason, error_text(error), engine.ids.attempt_id())
+            await engine.commits.apply(move)
+        except InvalidRunState:
+            engine.debug("not paused: the run was stopped meanwhile", record, process)
+
+    async def _fail(
+        self, timeout: TimeoutRecord, declared: Timeout, record: Record, error: Exception, process: str
+    ) -> None:
+        """Failures count on the timer: it is due again after a back-off; too many pause the run."""
+        engine = self._engine
+        options = engine.settings.options(declared.options)
+        engine.metrics.error(engine.name, process)
+        extra = engine.extra(record, process)
+        self._logger.warning(
+            "timeout failed (attempt %d): %s", timeout.attempt, safe_str(error), exc_info=error, extra=extra
+        )
+        threshold = options.pause_after_err_count or 0
+        if threshold and timeout.attempt >= threshold:
+            await self._pause(record, AUTO_PAUSE_REASON, error, process)
+            engine.debug("paused record after exceeding allowed error count", record, process)
+        delay = options.back_off().delay(timeout.attempt, engine.ids.draw)
+        await engine.timeouts.postpone(
+            [
+                replace(
+                    timeout,
+                    due_at=engine.now() + delay,
+                    attempt=timeout.attempt + 1,
+                    last_error=clip(error_text(error)),
+                )
+            ]
+        )
+
+    def _later(self, timeout: TimeoutRecord) -> datetime:
+        doublings: int = min(timeout.claims, 10)
+        return self._engine.now() + min(POSTPONEMENT * (1 << doublings), LONGEST_POSTPONEMENT)
+
+
+def _polling(engine: Engine[Any, Any], timeout: Timeout) -> timedelta:
+    return engine.settings.options(timeout.options).polling_frequency or AGAIN
+
+
+async def rearm_timers(engine: Engine[Any, Any], record: Record) -> None:
+    """Make the timers of a resumed run due again when they were; their failures are forgotten.
+
+    The run is resumed already, so an error is only reported: the timers are then looked at a few minutes later.
+    """
+    if record.status not in engine.definition.timeouts or engine.timeout_store is None:
+        return
+    try:
+        waiting = await engine.timeouts.list(engine.name, run_id=record.run_id)
+        of_visit = [timer for timer in waiting if not timer.completed and timer.visit == record.visit]
+        if of_visit:
+            await engine.timeouts.postpone([replace(t, due_at=t.expire_at, attempt=1) for t in of_visit])
+    except WorkflowError as error:
+        engine.logger.warning("the timers of a resumed run may be late: %s", error, extra=engine.extra(record))

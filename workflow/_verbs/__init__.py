@@ -1,0 +1,1 @@
+"""What a caller can do to runs: start, call back, wait, steer and list them."""
