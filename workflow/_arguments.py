@@ -1,7 +1,7 @@
 """What callers may hand to the public surface: each check names the argument and the value it was given.
 
 A wrong type is a TypeError, a value that cannot be used a ValueError. They are raised before anything is read or
-written, so that no store ever sees what one of them could not keep.
+written, so that no store ever sees a value that one of them could not keep.
 """
 
 from collections.abc import Iterable

@@ -4,24 +4,27 @@ A declaration is never refused half way: every problem is collected, and `build`
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast, overload
 
 from prometheus_client import CollectorRegistry
 
 from ._declare.check import check, settings_problems
 from ._declare.declarations import Declarations
-from ._declare.handlers import Handler
+from ._declare.handlers import Filter, Handler
 from ._engine.engine import Engine, Settings
 from ._engine.ids import IdSource
+from ._facade.workflow import Workflow
 from ._model.decision import Decision
 from ._model.event import ConnectorEvent
 from ._model.run import ObjectT, Run, StatusT
 from ._model.run_state import RunState
-from ._workflow import Workflow
 from .options import Options, OutboxOptions
 from .protocols import Backend, Clock, Codec, ConnectorSource
+
+if TYPE_CHECKING:  # an extra
+    from opentelemetry.trace import TracerProvider
 
 PayloadT = TypeVar("PayloadT")
 AsyncT = TypeVar("AsyncT")
@@ -31,8 +34,7 @@ T = TypeVar("T")
 MaybeAsync: TypeAlias = Awaitable[T] | T
 Next: TypeAlias = StatusT | Decision
 To: TypeAlias = StatusT | Iterable[StatusT] | None
-Timer: TypeAlias = timedelta | datetime | Callable[[Run[ObjectT, StatusT], datetime], MaybeAsync[datetime | None]]
-Filter: TypeAlias = Callable[[], MaybeAsync[bool]]
+TimerSpec: TypeAlias = timedelta | datetime | Callable[[Run[ObjectT, StatusT], datetime], MaybeAsync[datetime | None]]
 
 
 class Decorator(Protocol[AsyncT, SyncT]):
@@ -49,8 +51,8 @@ class CallbackDecorator(Protocol[ObjectT, StatusT]):
 
     @overload
     def __call__(
-        self, fn: Callable[[Run[ObjectT, StatusT], PayloadT], Awaitable[Next[StatusT]]], /
-    ) -> Callable[[Run[ObjectT, StatusT], PayloadT], Awaitable[Next[StatusT]]]: ...
+        self, fn: Callable[[Run[ObjectT, StatusT], PayloadT], Coroutine[Any, Any, Next[StatusT]]], /
+    ) -> Callable[[Run[ObjectT, StatusT], PayloadT], Coroutine[Any, Any, Next[StatusT]]]: ...
     @overload
     def __call__(
         self, fn: Callable[[Run[ObjectT, StatusT], PayloadT], Next[StatusT]], /
@@ -58,18 +60,19 @@ class CallbackDecorator(Protocol[ObjectT, StatusT]):
 
 
 StepDecorator: TypeAlias = Decorator[
-    Callable[[Run[ObjectT, StatusT]], Awaitable[Next[StatusT]]], Callable[[Run[ObjectT, StatusT]], Next[StatusT]]
+    Callable[[Run[ObjectT, StatusT]], Coroutine[Any, Any, Next[StatusT]]],
+    Callable[[Run[ObjectT, StatusT]], Next[StatusT]],
 ]
 TimeoutDecorator: TypeAlias = Decorator[
-    Callable[[Run[ObjectT, StatusT], datetime], Awaitable[Next[StatusT]]],
+    Callable[[Run[ObjectT, StatusT], datetime], Coroutine[Any, Any, Next[StatusT]]],
     Callable[[Run[ObjectT, StatusT], datetime], Next[StatusT]],
 ]
 ConnectorDecorator: TypeAlias = Decorator[
-    Callable[[Workflow[ObjectT, StatusT], ConnectorEvent], Awaitable[None]],
+    Callable[[Workflow[ObjectT, StatusT], ConnectorEvent], Coroutine[Any, Any, None]],
     Callable[[Workflow[ObjectT, StatusT], ConnectorEvent], None],
 ]
 HookDecorator: TypeAlias = Decorator[
-    Callable[[Run[ObjectT, StatusT]], Awaitable[None]], Callable[[Run[ObjectT, StatusT]], None]
+    Callable[[Run[ObjectT, StatusT]], Coroutine[Any, Any, None]], Callable[[Run[ObjectT, StatusT]], None]
 ]
 
 
@@ -101,7 +104,7 @@ class Builder(Generic[ObjectT, StatusT]):
     def callback(self, from_status: StatusT, *, to: To[StatusT] = None) -> CallbackDecorator[ObjectT, StatusT]:
         """Declare a function that `Workflow.callback` calls for a run in `from_status`, with the caller's payload.
 
-        The annotation of its second parameter says what the payload is decoded to; `bytes` is given as it came.
+        The payload is decoded to the annotated type of its second parameter; `bytes` are handed on as they came.
         Several callbacks on one status run in the order of declaration, until one moves the run.
         """
         return cast(
@@ -111,7 +114,7 @@ class Builder(Generic[ObjectT, StatusT]):
     def timeout(
         self,
         from_status: StatusT,
-        timer: Timer[ObjectT, StatusT],
+        timer: TimerSpec[ObjectT, StatusT],
         *,
         to: To[StatusT] = None,
         options: Options | None = None,
@@ -166,7 +169,7 @@ class Builder(Generic[ObjectT, StatusT]):
             "HookDecorator[ObjectT, StatusT]", _decorator(lambda fn: self._declared.hook(RunState.COMPLETED, fn))
         )
 
-    # Longer than most: fifteen arguments, and what they mean.
+    # Longer than most: fifteen arguments and their meanings.
     def build(
         self,
         backend: Backend,
@@ -183,7 +186,7 @@ class Builder(Generic[ObjectT, StatusT]):
         logger: logging.Logger | None = None,
         debug: bool = False,
         registry: CollectorRegistry | None = None,
-        tracer_provider: Any = None,
+        tracer_provider: "TracerProvider | None" = None,
         ids: IdSource | None = None,
     ) -> Workflow[ObjectT, StatusT]:
         """A new workflow on `backend`, independent of any other built from this declaration.

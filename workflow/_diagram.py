@@ -11,8 +11,8 @@ from typing import Any
 
 from . import _arguments
 from ._declare.definition import Definition, has_own_text
+from ._facade.workflow import Workflow
 from ._model.graph import StatusGraph
-from ._workflow import Workflow
 
 
 class Direction(Enum):

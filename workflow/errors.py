@@ -4,7 +4,6 @@ One root, `WorkflowError`; each error builds its own message from the ids it is 
 """
 
 from datetime import timedelta
-from typing import Any
 
 from ._model.run_state import RunState
 
@@ -56,7 +55,7 @@ class WorkflowInProgress(WorkflowError):
 class InvalidTransition(WorkflowError):
     """A handler returned a status that its declaration does not allow."""
 
-    def __init__(self, workflow_name: str, run_id: str, current: Any, wanted: Any):
+    def __init__(self, workflow_name: str, run_id: str, current: object, wanted: object):
         super().__init__(
             f"workflow {workflow_name!r}, run {run_id!r}: {current!r} may not become {wanted!r}: not among the "
             f"destinations declared for it"
@@ -80,7 +79,7 @@ class InvalidRunState(WorkflowError):
 class StatusNotConfigured(WorkflowError):
     """The status is not in the workflow's graph, or is not a member of its status enum."""
 
-    def __init__(self, workflow_name: str, status: Any, why: str = "not in the graph"):
+    def __init__(self, workflow_name: str, status: object, why: str = "not in the graph"):
         super().__init__(f"workflow {workflow_name!r}: status {status!r} is not configured: {why}")
         self.workflow_name = workflow_name
         self.status = status
@@ -114,7 +113,7 @@ class InvalidObject(WorkflowError, ValueError):
 class InvalidPayload(WorkflowError, ValueError):
     """The payload of a callback is not what the callback's annotation says. Nothing was changed."""
 
-    def __init__(self, workflow_name: str, status: Any, why: str, foreign_id: str | None = None):
+    def __init__(self, workflow_name: str, status: object, why: str, foreign_id: str | None = None):
         super().__init__(f"workflow {workflow_name!r}: invalid payload for the callback on {status!r}: {why}")
         self.workflow_name = workflow_name
         self.foreign_id = foreign_id
@@ -132,7 +131,7 @@ class NotWaiting(WorkflowError):
     """
 
     def __init__(
-        self, workflow_name: str, foreign_id: str, run_id: str, *, status: Any, wanted: Any, run_state: RunState
+        self, workflow_name: str, foreign_id: str, run_id: str, *, status: object, wanted: object, run_state: RunState
     ):
         super().__init__(
             f"workflow {workflow_name!r}: run {run_id!r} of {foreign_id!r} does not wait for a callback on "
@@ -149,7 +148,7 @@ class NotWaiting(WorkflowError):
 class RunFinished(WorkflowError):
     """The run ended without reaching the awaited status, and will never reach it."""
 
-    def __init__(self, workflow_name: str, run_id: str, *, status: Any, run_state: RunState, wanted: Any):
+    def __init__(self, workflow_name: str, run_id: str, *, status: object, run_state: RunState, wanted: object):
         super().__init__(
             f"workflow {workflow_name!r}: run {run_id!r} is {run_state} at {status!r} "
             f"and can no longer reach {wanted!r}"
@@ -164,7 +163,9 @@ class RunFinished(WorkflowError):
 class WaitTimeout(WorkflowError, TimeoutError):
     """The run did not reach the awaited status in time. The run itself goes on."""
 
-    def __init__(self, workflow_name: str, foreign_id: str, wanted: Any, timeout: timedelta, run_id: str | None = None):
+    def __init__(
+        self, workflow_name: str, foreign_id: str, wanted: object, timeout: timedelta, run_id: str | None = None
+    ):
         super().__init__(
             f"workflow {workflow_name!r}: {foreign_id!r} did not reach {wanted!r} within {timeout.total_seconds():g} s"
         )
@@ -176,12 +177,33 @@ class WaitTimeout(WorkflowError, TimeoutError):
 
 
 class Conflict(WorkflowError):
-    """Somebody else moved the run again and again while this caller tried to."""
+    """The run is not at the version that the caller expected, or others moved it again and again meanwhile.
 
-    def __init__(self, run_id: str, version: int):
-        super().__init__(f"run {run_id!r} changed after version {version} was read; the change was not applied")
+    Attributes:
+        version: where the run is now, as far as it was read.
+        expected: the version that the caller named; None if none was named.
+    """
+
+    def __init__(self, run_id: str, version: int, *, expected: int | None = None):
+        if expected is None:
+            why = f"run {run_id!r} changed after version {version} was read; the change was not applied"
+        else:
+            why = f"run {run_id!r} is at version {version}, not {expected}; the change was not applied"
+        super().__init__(why)
         self.run_id = run_id
         self.version = version
+        self.expected = expected
+
+
+class WrongEventLoop(WorkflowError, RuntimeError):
+    """A verb was called from a second event loop while the workflow is in use in the first. Nothing was written."""
+
+    def __init__(self, workflow_name: str):
+        super().__init__(
+            f"workflow {workflow_name!r} is in use in another event loop: call its verbs there "
+            f"(from a thread: asyncio.run_coroutine_threadsafe(...), or make the handler `async def`)"
+        )
+        self.workflow_name = workflow_name
 
 
 class Unavailable(WorkflowError):

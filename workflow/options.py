@@ -61,8 +61,10 @@ class Backoff:
 
     def delay(self, attempt: int, random: Callable[[], float]) -> timedelta:
         """The wait after attempt number `attempt` (from 1) failed; `random` draws from [0, 1)."""
-        # 2.0 ** 1024 overflows; no cap is that far away.
-        seconds = self.first.total_seconds() * self.factor ** min(attempt - 1, 500)
+        try:
+            seconds = self.first.total_seconds() * self.factor ** (attempt - 1)
+        except OverflowError:
+            seconds = math.inf
         seconds = min(seconds, self.cap.total_seconds())
         return timedelta(seconds=seconds * (1 - self.jitter * random()))
 
@@ -128,7 +130,7 @@ DEFAULTS = Options(
     pause_after_err_count=0,
     max_in_flight=256,
 )
-"""What the library does when nobody says otherwise (`timeout` stays unset: no limit)."""
+"""The library's defaults (`timeout` stays unset: no limit)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

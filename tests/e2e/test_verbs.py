@@ -54,7 +54,7 @@ async def test_a_trigger_that_gives_up_names_the_run_so_that_it_can_be_tried_aga
         lost[:] = [error]
         backend.record_store.store = failing  # type: ignore[method-assign]
         with monkeypatch.context() as patch:
-            patch.setattr("workflow._workflow.VERB_DEADLINE", timedelta(milliseconds=100))
+            patch.setattr("workflow._facade.workflow.VERB_DEADLINE", timedelta(milliseconds=100))
             with pytest.raises(type(error)) as caught:
                 await wf.trigger(f"key {number}")
         run_id = caught.value.run_id

@@ -12,10 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from tests.gate import Gate, ended
-from workflow._model.change import OnCommit
-from workflow._model.event import Event
-from workflow._model.run_state import RunState
-from workflow.protocols import Backend
+from workflow.protocols import Backend, Event, OnCommit, RunState
 from workflow_adapters.conformance import Capability, Factory
 from workflow_adapters.postgres import PostgresBackend
 

@@ -6,7 +6,7 @@ import random
 import asyncpg
 
 from tests.postgres.database import Database, connected
-from workflow._model.shard import WHOLE
+from workflow.protocols import WHOLE
 from workflow_adapters.conformance._values import until
 from workflow_adapters.conformance.events import TOPIC, some, versions
 from workflow_adapters.postgres.events import _SEND

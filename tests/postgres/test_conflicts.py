@@ -7,7 +7,7 @@ import pytest
 from tests.postgres.database import Database
 from tests.soak.load import Load
 from tests.soak.model import declare
-from workflow._model.change import Verdict
+from workflow.protocols import Verdict
 from workflow_adapters.conformance._values import created, settled
 
 

@@ -11,9 +11,8 @@ import pytest
 
 from tests.postgres.database import Database, User
 from tests.postgres.proxy import TO_CLIENT, TO_SERVER, Point, Proxy
-from workflow._model.change import Change, Mark, NewVersion, Verdict
 from workflow.errors import OutcomeUnknown, Unavailable
-from workflow.protocols import RecordStore
+from workflow.protocols import Change, NewVersion, Note, RecordStore, Verdict
 from workflow_adapters.conformance._values import created, moved, one, put, settled
 
 LANES = {"one statement": "commits", "a transaction": "commits", "with the user's rows": "on_commit"}
@@ -29,7 +28,7 @@ class _Subject:
 
     def changes(self, move: NewVersion) -> Sequence[Change]:
         if self.kind == "a transaction":
-            return [move, Mark(run_id="beside", version=1, armed=True)]
+            return [move, Note(run_id="beside", version=1, timers_armed=True)]
         if self.kind == "with the user's rows":
             return [msgspec.structs.replace(move, on_commit=(self._write(move.record.version),))]
         return [move]
@@ -70,7 +69,7 @@ def _points(counts: Counter[str]) -> Iterator[Point]:
 
 
 async def _cut_at(subject: _Subject, point: Point) -> str:
-    """NewVersion on while the connection is cut there; what the store said, and what was true."""
+    """Move on while the connection is cut there; what the store said, and what was true."""
     await subject.move_on()  # on a connection that is open and knows its statements
     before, move = subject.record, moved(subject.record)
     subject.proxy.watch(subject.lane, point)

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from tests.postgres.database import Database
-from workflow._model.change import Verdict
 from workflow.errors import OutcomeUnknown, Unavailable
+from workflow.protocols import Verdict
 from workflow_adapters.conformance._values import created, moved, put, until
+from workflow_adapters.postgres.names import ROLES_LOCK, lock_key
 
 
 @pytest.mark.parametrize("pooled", [False, True])
@@ -48,7 +49,7 @@ async def test_roles_are_given_although_a_process_froze_while_it_took_some(datab
         frozen, thawed = asyncio.Event(), asyncio.Event()
 
         async def freeze(connection: Any) -> None:
-            await roles._leases.lock(connection)
+            await connection.execute(f"select pg_advisory_xact_lock({lock_key(database.schema, ROLES_LOCK)})")
             frozen.set()
             await thawed.wait()
 
@@ -67,7 +68,7 @@ async def test_the_server_looks_whether_a_quiet_client_is_still_there(database: 
     """A machine that vanished without a word would keep its connections for hours otherwise."""
     async with database.backend() as backend:
         store: Any = backend.record_store
-        rows = await store._lane.fetch(
+        rows = await store._access.read(
             "select name, setting::integer from pg_settings where name like 'tcp\\_keepalives%' order by 1"
         )
         settings = {row[0]: row[1] for row in rows}

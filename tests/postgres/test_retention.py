@@ -1,21 +1,18 @@
 """Retention removes what nobody needs any more, and never what is live or unread."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from tests.e2e.model import Status, Thing
 from tests.postgres.database import Database
 from workflow import Builder, Options, Run
-from workflow._model.query import RecordQuery
-from workflow._model.record import Record
-from workflow._model.run_state import RunState
-from workflow._model.shard import WHOLE, partition_of
+from workflow.protocols import WHOLE, HeldCallback, Page, Record, RecordQuery, RunState, partition_of
 from workflow.verify import verify
-from workflow_adapters.conformance._values import WORKFLOW, created, moved, put, timer, until
+from workflow_adapters.conformance._values import NOW, WORKFLOW, created, moved, put, timer, until
 from workflow_adapters.conformance.events import TOPIC, some, versions
 from workflow_adapters.postgres import PostgresBackend, Retention
 
@@ -79,6 +76,38 @@ async def test_many_go_in_batches_and_two_who_tidy_at_once_do_not_meet(database:
         assert len(await _left(database, "runs")) == len(await _left(database, "history")) == 10
 
 
+async def test_a_callback_that_was_taken_is_remembered_for_a_day_and_a_held_one_stays(database: Database) -> None:
+    async with database.backend(retention=WEEK) as backend:
+        store = backend.record_store
+        for name in ("old", "young", "held"):
+            await put(store, created(name))
+            await store.hold(_callback(name))
+        for name in ("old", "young"):
+            (outcome,) = await store.store([replace(moved(created(name).record), takes=(name,))])
+            assert outcome.ok
+        await _age(database, "held_callbacks", "taken_at", 2 * DAY, "id <> 'young'")
+        await _age(database, "held_callbacks", "created_at", 90 * DAY)
+        await database.beside.execute(
+            f"update {database.table('held_callbacks')} set taken_at = null where id = 'held'"
+        )
+        await backend.tidy()
+        rows = await database.beside.fetch(f"select id from {database.table('held_callbacks')}")
+        assert {row[0] for row in rows} == {"young", "held"}
+
+
+def _callback(run_id: str) -> HeldCallback:
+    record = created(run_id).record
+    return HeldCallback(
+        id=run_id,
+        workflow_name=record.workflow_name,
+        foreign_id=record.foreign_id,
+        status=1,
+        payload=b"payload",
+        created_at=NOW,
+        expires_at=NOW + 7 * DAY,
+    )
+
+
 async def _read(backend: PostgresBackend, consumer: str, count: int) -> None:
     """Read and acknowledge so many events of one run."""
     async with backend.event_streamer.receiver(TOPIC, consumer, shard=WHOLE) as receiver:
@@ -140,8 +169,8 @@ async def test_the_checker_takes_no_offence_at_a_run_that_retention_removes_mean
         class Late(type(store)):  # type: ignore[misc]
             """Answers the first list with what was there a moment ago."""
 
-            async def list(self, query: RecordQuery) -> Sequence[Record]:
-                return listed if query.offset == 0 else []
+            async def list(self, query: RecordQuery) -> Page[Record]:
+                return listed if query.cursor is None else Page()
 
         store.__class__ = Late
         report = await verify(store, WORKFLOW)

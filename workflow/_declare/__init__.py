@@ -1,1 +1,1 @@
-"""What a user declares, checked and frozen before anything runs."""
+"""Declarations of the user: collected, checked and frozen before anything runs."""

@@ -49,7 +49,7 @@ def return_destinations(
 
 
 def payload_annotation(fn: Callable[..., Any], status_type: Any = None, object_type: Any = None) -> Any:
-    """What a callback's second positional parameter is annotated with; `bytes` if it is not annotated.
+    """The annotation of a callback's second positional parameter; `bytes` if it has none.
 
     Raises:
         TypeError: there is no such parameter, or its annotation cannot be evaluated.
@@ -95,7 +95,7 @@ def _fallback(*types: Any) -> dict[str, Any]:
 
 
 def _function(fn: Any) -> FunctionType | None:
-    """The function that somebody wrote, under everything that was put around it."""
+    """The user's own function, without decorators, partials and methods around it."""
     while True:
         if isinstance(fn, functools.partial):
             fn = fn.func

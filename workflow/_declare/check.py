@@ -1,4 +1,4 @@
-"""From what was declared to a `Definition`: collects every problem, and reports them together.
+"""From declarations to a `Definition`: collects every problem, and reports them together.
 
 Owns all rules about declarations as a whole. Nothing after this may find a workflow badly declared.
 """
@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .. import _arguments
+from .._model import topology
 from .._model.run import ObjectT, StatusT
 from ..errors import BuildError, ScheduleError
 from ..options import DEFAULTS, Options, OutboxOptions
@@ -36,7 +37,7 @@ def check(
     """The definition and the codec of its objects, if nothing is wrong.
 
     Args:
-        further: problems found elsewhere, which are to be reported together with these.
+        further: problems found elsewhere; they are reported together with these.
 
     Raises:
         BuildError: with everything that is wrong.
@@ -59,7 +60,7 @@ def check(
         object_type=declared.object_type,
         status_type=declared.status_type,
         graph=declared.graph,
-        starting_point=starts[0],
+        starting_points=tuple(starts),
         steps=MappingProxyType(dict(declared.steps)),
         callbacks=MappingProxyType({status: tuple(found) for status, found in declared.callbacks.items()}),
         timeouts=MappingProxyType({status: tuple(found) for status, found in declared.timeouts.items()}),
@@ -81,7 +82,7 @@ def settings_problems(
     clock: object,
     codec: object,
 ) -> list[str]:
-    """What is wrong with the arguments of `build` that do not depend on what was declared."""
+    """Problems of those arguments of `build` that do not depend on the declarations."""
     problems = []
     if not isinstance(default_options, Options):
         problems.append(f"default_options must be Options, not {default_options!r}")
@@ -187,11 +188,11 @@ def _backend(declared: Declarations[Any, Any], backend: Any, defaults: Any) -> l
     if missing or not isinstance(defaults, Options):
         return missing
     problems = []
-    partitions, all_options = backend.event_streamer.partitions, defaults.over(DEFAULTS)
-    sharded = [(f"step({declared.status_type(s.status)!r})", s.options) for s in declared.steps.values()]
-    sharded += [(f"connector {c.name!r}", c.options) for c in declared.connectors]
-    for where, options in sharded:
-        count = options.over(all_options).parallel_count or 1
+    all_options = defaults.over(DEFAULTS)
+    for step in declared.steps.values():
+        where = f"step({declared.status_type(step.status)!r})"
+        count = step.options.over(all_options).parallel_count or 1
+        partitions = backend.event_streamer.partitions(topology.topic(str(declared.name), step.status))
         if count > partitions:
             problems.append(f"{where}: parallel_count {count} is above the {partitions} partitions of the stream")
     return problems

@@ -7,6 +7,7 @@ their own JSON methods. pydantic is never imported first: a model can only exist
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import UnionType
 from typing import (
     Annotated,
@@ -64,7 +65,7 @@ class JSONCodec(Codec[T], Generic[T]):
 
 
 def zero_value(object_type: type[T]) -> T:
-    """What a run starts with when it is triggered without a value: `object_type()`.
+    """The object of a run that is triggered without a value: `object_type()`.
 
     Raises:
         TypeError: there is no such value, because the type has required fields or keys.
@@ -131,9 +132,9 @@ class _PydanticModel(Protocol):
     @classmethod
     def model_validate(cls, data: Any, /) -> Any: ...
 
-    def model_dump_json(self) -> str: ...
+    def model_dump_json(self, *, by_alias: bool, round_trip: bool) -> str: ...
 
-    def model_dump(self, *, mode: str) -> Any: ...
+    def model_dump(self, *, mode: str, by_alias: bool, round_trip: bool) -> Any: ...
 
 
 def _pair(object_type: Any) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
@@ -145,20 +146,36 @@ def _pair(object_type: Any) -> tuple[Callable[[Any], bytes], Callable[[bytes], A
         from pydantic import TypeAdapter
 
         adapter = TypeAdapter(object_type)
-        return adapter.dump_json, adapter.validate_json
+        return partial(adapter.dump_json, by_alias=True, round_trip=True), adapter.validate_json
     encoder = msgspec.json.Encoder(enc_hook=_encode_nested)
     decoder = msgspec.json.Decoder(object_type, dec_hook=_decode_nested)
     return encoder.encode, decoder.decode
 
 
+def encode_payload(value: object) -> bytes:
+    """The payload of a callback as bytes: bytes as they are, any other object as JSON.
+
+    Raises:
+        TypeError: it is text (bytes or an object are meant), or cannot be written as JSON.
+    """
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, str):
+        raise TypeError("payload must be bytes, or an object to be written as JSON, not str")
+    if _is_model(type(value)):
+        return _dump_model(cast("_PydanticModel", value))
+    return msgspec.json.encode(value, enc_hook=_encode_nested)
+
+
 def _dump_model(value: _PydanticModel) -> bytes:
-    return value.model_dump_json().encode()
+    # As it is read again: by alias, without computed fields, Json fields as text.
+    return value.model_dump_json(by_alias=True, round_trip=True).encode()
 
 
 def _encode_nested(value: Any) -> Any:
     """A pydantic model inside a struct or dataclass."""
     if _is_model(type(value)):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", by_alias=True, round_trip=True)
     raise TypeError(f"objects of type {type(value).__name__} cannot be written as JSON")
 
 

@@ -1,8 +1,8 @@
 """Schedules: which moments a spec means, in which time zone.
 
-croniter expands the fields. What a field may say is decided here, because croniter accepts more than it should (it
-reads `5-5` as every value, and `40-20` as a range that wraps); the moments are found here too, on plain wall time, so
-that what happens when clocks change is decided in one place instead of by the library's version:
+croniter expands the fields. The allowed values of a field are decided here, because croniter accepts more than it
+should (it reads `5-5` as every value, and `40-20` as a range that wraps). The moments are found here too, on plain wall
+time, so that the answer to a change of clocks is decided in one place instead of by the library's version:
 
 - a slot whose wall time does not exist (clocks go forward) runs at the shifted time: 02:30 becomes 03:30, and where
   that moment is a slot of its own it runs once;

@@ -1,4 +1,4 @@
-"""What a builder is told: every declaration, entered into the graph, with the problems seen while it was told.
+"""Everything a builder was told: the declarations, entered into the graph, and the problems that were seen.
 
 A declaration is never refused half way: its problems are kept for `check`, which reports them all.
 """
@@ -23,7 +23,7 @@ _CONNECTOR_IGNORES = ("polling_frequency", "pause_after_err_count")
 
 
 class Declarations(Generic[ObjectT, StatusT]):
-    """What one builder was told so far."""
+    """The declarations of one builder so far."""
 
     def __init__(self, name: str, object_type: type[ObjectT], status_type: type[StatusT]) -> None:
         self.name, self.object_type, self.status_type = name, object_type, status_type

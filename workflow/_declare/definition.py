@@ -1,4 +1,4 @@
-"""What a builder declared, checked and frozen: everything about one workflow that is known before it runs."""
+"""A checked and frozen declaration: everything about one workflow that is known before it runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Definition(Generic[ObjectT, StatusT]):
     """One workflow's declaration.
 
     Attributes:
-        starting_point: where a run starts when trigger is not told.
+        starting_points: where runs may start, the default first.
         steps: by the status they consume. callbacks, timeouts: by status, in the order of declaration.
         hooks: by the run state they are called for.
         nodes: every status that a run can be in.
@@ -27,7 +27,7 @@ class Definition(Generic[ObjectT, StatusT]):
     object_type: type[ObjectT]
     status_type: type[StatusT]
     graph: StatusGraph
-    starting_point: int
+    starting_points: tuple[int, ...]
     steps: Mapping[int, Step]
     callbacks: Mapping[int, tuple[Callback, ...]]
     timeouts: Mapping[int, tuple[Timeout, ...]]
@@ -35,6 +35,11 @@ class Definition(Generic[ObjectT, StatusT]):
     hooks: Mapping[RunState, Handler]
     schedules: tuple[ScheduleDeclaration, ...]
     nodes: frozenset[int]
+
+    @property
+    def starting_point(self) -> int:
+        """Where a run starts when trigger is not told."""
+        return self.starting_points[0]
 
     def status_text(self, status: int) -> str:
         """The status for people; a number the enum no longer knows as that number."""
@@ -64,7 +69,7 @@ class Definition(Generic[ObjectT, StatusT]):
 
 
 def status_text(status_type: type[IntEnum], status: int) -> str:
-    """What the enum's own `__str__` says, if it has one; else the member's name as words ("Otp Verified")."""
+    """The text of the enum's own `__str__`, if it has one; else the member's name as words ("Otp Verified")."""
     try:
         member = status_type(status)
     except ValueError:

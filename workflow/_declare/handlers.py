@@ -1,4 +1,4 @@
-"""Declared handlers: the user's functions with what the engine knows about them.
+"""Declared handlers: the user's functions, with the facts that the engine needs about them.
 
 `Handler` wraps one function, sync or async; the other classes say where it is used. They are made by the builder and
 never change afterwards.
@@ -6,13 +6,16 @@ never change afterwards.
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..options import Options
 from ..protocols import ConnectorSource
+
+Filter: TypeAlias = Callable[[], Awaitable[bool]] | Callable[[], bool]
+"""A function of a schedule: False skips the slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Handler:
         inner: Any = fn
         while isinstance(inner, functools.partial):
             inner = inner.func
-        # A decorator that wraps an async function in a plain one is judged by what it wraps.
+        # A plain decorator around an async function: the inner function decides.
         bare = inspect.unwrap(inner)
         is_async = any(
             inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(getattr(f, "__call__", None))  # noqa: B004
@@ -57,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """Moves a waiting run when somebody calls."""
+    """Moves a waiting run when a caller asks for it."""
 
     status: int
     handler: Handler

@@ -1,21 +1,31 @@
 """The only writer of records: everything that changes a run builds a `Change` and awaits it here.
 
-What waits is written together (group commit): the first change starts at once, the rest ride the next batch. A batch
-that fails on data is halved until only the bad change fails. A write whose outcome is unknown is sent again as it is:
-the store recognises the attempt id. A cancelled waiter never cancels the write.
+How it works. A change waits in a queue. A writer task takes up to `BATCH` of them, never two of one run, and gives
+them to the store in one call: that is the group commit. The first change starts at once; those that come while the
+store is at work ride the next batch, so batches grow by themselves under load. The store judges each change by itself
+and its outcome goes to the one who waits for it. Four outcomes mean more work here:
+
+- REFUSED: the change itself is at fault; its waiter gets the error, the others are written.
+- BUSY: another transaction holds the row. The change is sent again alone, later, and holds back no batch.
+- UNKNOWN, or `OutcomeUnknown` for the whole batch: the same change is sent again. Its attempt id tells the store
+  whether it was written before.
+- `Unavailable`: nothing was written. The batch waits and is sent again; no attempt is counted meanwhile.
+
+A cancelled waiter never cancels the write.
 """
 
 import asyncio
-import logging
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
-from itertools import islice
 from typing import Any
 
 from .._model.change import Change, NewVersion, Outcome, Verdict
 from ..errors import BackendNotOpen, OutcomeUnknown, Unavailable
-from ..protocols import RecordStore
+from ..protocols import JoinsTransactions, RecordStore
+from .log import SafeLogger
+from .loop_guard import LoopGuard
 
 BATCH = 500
 """Changes in one batch. Larger batches gain nothing measurable and make the first waiter wait for the last."""
@@ -30,11 +40,11 @@ FIRST_RETRY, LONGEST_RETRY = 0.05, 2.0
 """Seconds between tries while the store cannot be reached: doubling from the first to the longest."""
 
 ABANDON_AFTER = 4.0
-"""Seconds of an outage after which a change is no longer sent whose waiter has gone: the next attempt makes another."""
+"""After this many seconds of outage, drop changes without a waiter: the next attempt makes others."""
 
 
 class _Pending:
-    """A change that waits, and the future of whoever waits for it."""
+    """A change that waits, and the future of its waiter."""
 
     __slots__ = ("abandoned", "change", "done", "sent")
 
@@ -58,8 +68,9 @@ class Commits:
 
     Args:
         store: where the changes go.
-        on_applied: called on the loop, in order of commit, for every move that is seen to be written.
+        on_applied: called on the loop, in order of commit, for every new version that is seen to be written.
         draw: gives a number from [0, 1): the jitter of retries.
+        guard: refuses a second event loop.
     """
 
     def __init__(
@@ -67,9 +78,12 @@ class Commits:
         store: RecordStore,
         on_applied: Callable[[NewVersion], None],
         draw: Callable[[], float],
-        logger: logging.Logger,
+        logger: SafeLogger,
+        guard: LoopGuard | None = None,
     ) -> None:
+        self._guard = guard or LoopGuard("")
         self._store, self._on_applied, self._draw, self._logger = store, on_applied, draw, logger
+        self._in_users_transaction = store.joined if isinstance(store, JoinsTransactions) else None
         self._begin(None)
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -84,28 +98,34 @@ class Commits:
     def apply(self, change: Change, patience: timedelta | None = None) -> Awaitable[Outcome]:
         """Write one change; await the result to learn what became of it, once that is durable.
 
-        Without `patience` that takes as long as the store needs. With it, it gives up then:
+        The outcome is APPLIED, ALREADY_APPLIED, CONFLICT or IN_PROGRESS. Without `patience` it takes as long as the
+        store needs. With it, it gives up then:
 
         Raises:
             BackendNotOpen: the backend is not entered; nothing was written.
+            WrongEventLoop: the workflow is in use in another event loop; nothing was written.
             Unavailable: the store could not be reached in time; nothing was written, nothing will be.
             OutcomeUnknown: it was sent, and whether it was written could not be found out in time.
-            Exception: the change itself cannot be stored.
+            Exception: the store refused the change; this is its error.
         """
-        if self._store.joined():
+        if self._in_users_transaction is not None and self._in_users_transaction():
             return self._joined(change)
         if (loop := asyncio.get_running_loop()) is not self._loop:
+            self._guard.changed(loop)
             self._begin(loop)
         pending = _Pending(change, loop)
         if isinstance(change, NewVersion) and change.on_commit:
-            self._spawn_apart([pending])
+            self._write_apart(pending)
         else:
             self._queue.append(pending)
             self._wake()
         return pending.done if patience is None else self._patiently(pending, patience)
 
     async def _joined(self, change: Change) -> Outcome:
-        return (await self._store.store([change]))[0]
+        outcome = (await self._store.store([change]))[0]
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
 
     async def _patiently(self, pending: _Pending, patience: timedelta) -> Outcome:
         try:
@@ -127,11 +147,14 @@ class Commits:
         while self._tasks and self._loop is asyncio.get_running_loop():
             await asyncio.wait(self._tasks)
 
+    # -- batches ---------------------------------------------------------------------------------------------
+
     def _wake(self) -> None:
         # Another writer pays only for a batch worth its own transaction; less goes with the next of those at work.
         if not self._at_work or (self._at_work < self._store.writers and len(self._queue) >= WORTHWHILE):
             self._at_work += 1
-            self._track(self._write_all(), "workflow-commits")
+            # In no context: it serves all callers, and must not carry the variables of the one that woke it.
+            self._track(self._write_all(), "workflow-commits", contextvars.Context())
 
     async def _write_all(self) -> None:
         # Of this loop; one that is collected after its loop was closed has nothing to say about the next.
@@ -147,7 +170,7 @@ class Commits:
                 finally:
                     writing -= runs
         finally:
-            # Here and not when the task is seen to be done: what is queued in between would wait for nobody.
+            # Here and not when the task is seen to be done: a change queued in between would wait for ever.
             if loop is self._loop:
                 self._at_work -= 1
 
@@ -170,52 +193,47 @@ class Commits:
         queue.extendleft(reversed(held))
         return batch
 
+    # -- one batch -------------------------------------------------------------------------------------------
+
     async def _write(self, batch: list[_Pending]) -> None:
-        """Write a batch, however long the store is away; on bad data, its halves."""
-        outcomes = await self._try(batch)
-        if outcomes is None:
-            return
-        busy = []
+        """Write a batch, however long the store is away, and answer its waiters."""
+        outcomes = await self._send(batch)
         for pending, outcome in zip(batch, outcomes, strict=True):
-            if outcome.verdict is Verdict.BUSY:
-                busy.append(pending)
-                continue
+            self._answer(pending, outcome)
+
+    def _answer(self, pending: _Pending, outcome: Outcome) -> None:
+        verdict = outcome.verdict
+        if verdict is Verdict.APPLIED:
             pending.answer(outcome)
-            # ALREADY_APPLIED may be another's doing (a trigger with the same run ID, another claim of a timer), whose
-            # object and times are in the store and not these: nobody here must go on from them.
-            if outcome.verdict is Verdict.APPLIED and isinstance(pending.change, NewVersion):
+            # Not for ALREADY_APPLIED: that may be another's doing (a trigger with the same run ID, another claim of a
+            # timer), whose object and times are in the store and not these: this process must not go on from them.
+            if isinstance(pending.change, NewVersion):
                 self._notify_applied(pending.change)
-        if busy:
-            for pending in busy:
-                # Alone, later, and without holding back the batches behind.
-                self._spawn_apart([pending])
+        elif verdict is Verdict.BUSY or verdict is Verdict.UNKNOWN:
+            self._write_apart(pending)
+        elif verdict is Verdict.REFUSED:
+            pending.fail(outcome.error or ValueError("the store refused the change and did not say why"))
+        else:
+            pending.answer(outcome)
 
-    def _notify_applied(self, move: NewVersion) -> None:
+    def _notify_applied(self, change: NewVersion) -> None:
         try:
-            self._on_applied(move)
-        except Exception:
+            self._on_applied(change)
+        except Exception as error:
             # It is durable whatever becomes of the news, and the others of the batch must have their answers.
-            self._logger.exception("news of a committed version got lost", extra={"run_id": move.run_id})
+            extra = {"run_id": change.run_id}
+            self._logger.error("news of a committed version got lost", exc_info=error, extra=extra)
 
-    async def _try(self, batch: list[_Pending]) -> Sequence[Outcome] | None:
+    async def _send(self, batch: list[_Pending]) -> Sequence[Outcome]:
+        """The outcomes of the batch; changes that are not worth sending any more are taken out of it."""
         wait = FIRST_RETRY
         while True:
             if len(live := [pending for pending in batch if not self._is_given_up(pending)]) < len(batch):
                 batch[:] = live
             if not batch:
-                return None
+                return []
             try:
-                for pending in batch:
-                    pending.sent = True
-                outcomes = await self._store.store([pending.change for pending in batch])
-                if len(outcomes) != len(batch):
-                    raise ValueError(f"the store gave {len(outcomes)} outcomes for {len(batch)} changes")
-                self._away_since = None
-                return outcomes
-            except BackendNotOpen as error:
-                for pending in batch:
-                    pending.fail(error)
-                return None
+                return await self._store_once(batch)
             except Unavailable as error:
                 # Nothing was written: as far as the waiters are concerned, nothing was sent.
                 for pending in batch:
@@ -223,38 +241,53 @@ class Commits:
                 self._logger.warning("store unavailable, %d changes wait: %s", len(batch), error)
             except OutcomeUnknown as error:
                 self._logger.warning("outcome of %d changes unknown, sending them again: %s", len(batch), error)
-            except Exception as error:  # noqa: BLE001 - handed to whoever made the change
-                if len(batch) == 1:
-                    batch[0].fail(error)
-                    return None
-                await self._halve(batch)
-                return None
             if self._away_since is None:
                 self._away_since = asyncio.get_running_loop().time()
             await asyncio.sleep(wait * (0.5 + self._draw()))
             wait = min(wait * 2, LONGEST_RETRY)
 
+    async def _store_once(self, batch: list[_Pending]) -> Sequence[Outcome]:
+        for pending in batch:
+            pending.sent = True
+        try:
+            outcomes = await self._store.store([pending.change for pending in batch])
+            if len(outcomes) != len(batch):
+                raise ValueError(f"the store gave {len(outcomes)} outcomes for {len(batch)} changes")
+        except BackendNotOpen as error:
+            return self._all_failed(batch, error)
+        except (Unavailable, OutcomeUnknown):
+            raise
+        except Exception as error:  # noqa: BLE001 - a store that breaks its contract must not hang its callers
+            return self._all_failed(batch, error)
+        self._away_since = None
+        return outcomes
+
+    @staticmethod
+    def _all_failed(batch: list[_Pending], error: Exception) -> Sequence[Outcome]:
+        for pending in batch:
+            pending.fail(error)
+        batch.clear()
+        return []
+
     def _is_given_up(self, pending: _Pending) -> bool:
-        """True if nobody waits for this change any more, and it is not worth trying either."""
+        """True if this change has no waiter any more, and is not worth trying either."""
         if pending.abandoned and not pending.sent:
             return True
         away = self._away_since
         return pending.done.done() and away is not None and asyncio.get_running_loop().time() - away > ABANDON_AFTER
 
-    async def _halve(self, batch: list[_Pending]) -> None:
-        middle = len(batch) // 2
-        await self._write(list(islice(batch, middle)))
-        await self._write(list(islice(batch, middle, None)))
+    # -- a change alone --------------------------------------------------------------------------------------
 
-    def _spawn_apart(self, batch: list[_Pending]) -> None:
-        self._track(self._write_apart(batch), "workflow-commits-apart")
+    def _write_apart(self, pending: _Pending) -> None:
+        """Write one change alone; one that was sent before waits a moment first."""
+        self._track(self._alone(pending), "workflow-commits-apart")
 
-    def _track(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
+    async def _alone(self, pending: _Pending) -> None:
+        if pending.sent:
+            await asyncio.sleep(FIRST_RETRY * (0.5 + self._draw()))
+        await self._write([pending])
+
+    def _track(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context | None = None) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _write_apart(self, batch: list[_Pending]) -> None:
-        if batch[0].sent:
-            await asyncio.sleep(FIRST_RETRY * (0.5 + self._draw()))
-        await self._write(batch)

@@ -1,33 +1,37 @@
-"""What every process and every verb of one workflow shares: its ports, its values, and the way a version is applied."""
+"""A built workflow as its processes and verbs see it: the core, its definition, its codec and its handlers."""
 
+import asyncio
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Generic
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
 from .._declare.codec import describe, zero_value
 from .._declare.definition import Definition
 from .._declare.handlers import Handler
-from .._model import topology
-from .._model.change import NewVersion
-from .._model.record import Record
-from .._model.run import ObjectT, Run, StatusT, read_status
-from .._model.run_state import RunState
+from .._declare.round_trip import difference
+from .._model.record import Record, Version
+from .._model.run import Run, read_status
 from ..errors import InvalidObject
 from ..options import DEFAULTS, Options, OutboxOptions
-from ..protocols import Backend, Clock, Codec, TimeoutStore
-from .commits import Commits
-from .fast_lane import FastLane
+from ..protocols import Backend, Clock, Codec
+from .core import Core
 from .ids import IdSource
 from .invoker import Invoker
+from .log import SafeLogger
 from .metrics import Metrics
-from .news import NewsFeed
 from .system_clock import SystemClock
 from .tracing import Tracing
 from .transitions import Transitions
+
+if TYPE_CHECKING:  # an extra
+    from opentelemetry.trace import TracerProvider
+
+_CALM = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+"""Exceptions that say nothing about the object in hand."""
 
 _UNTRACED: AbstractContextManager[object] = nullcontext()
 
@@ -48,68 +52,64 @@ class Settings:
         return (own or Options()).over(self.default_options.over(DEFAULTS))
 
 
-class Engine(Generic[ObjectT, StatusT]):
-    """One built workflow, without its verbs and without its loops."""
+class Engine(Core):
+    """One built workflow: its core, its definition and its handlers; without its verbs and without its loops.
+
+    It is not generic: the types of objects and statuses are known to `Workflow` and to the handlers.
+    """
 
     def __init__(
         self,
-        definition: Definition[ObjectT, StatusT],
+        definition: Definition[Any, Any],
         backend: Backend,
         settings: Settings,
         *,
         custom_delete: Handler | None,
         clock: Clock | None,
-        codec: Codec[ObjectT],
+        codec: Codec[Any],
         logger: logging.Logger | None,
         registry: CollectorRegistry | None,
-        tracer_provider: Any,
+        tracer_provider: "TracerProvider | None",
         ids: IdSource | None,
     ) -> None:
+        safe_logger = SafeLogger(logger or logging.getLogger("workflow"))
+        lags = _lags(definition, settings)
+        super().__init__(
+            definition.name,
+            backend,
+            Transitions(definition.name, definition.graph, definition.status_text, lags),
+            timer_statuses=definition.timeouts.keys(),
+            clock=clock or SystemClock(),
+            ids=ids or IdSource(),
+            logger=safe_logger,
+            metrics=Metrics(registry),
+        )
         self.definition, self.settings = definition, settings
         self.custom_delete = custom_delete
-        self.records, self.stream, self.roles = backend.record_store, backend.event_streamer, backend.role_scheduler
-        self.timeout_store = backend.timeout_store
-        self.clock = clock or SystemClock()
-        self.ids = ids or IdSource()
-        self.logger = logger or logging.getLogger("workflow")
-        self.metrics = Metrics(registry)
-        self.tracing = Tracing(tracer_provider)
         self.codec = codec
-        self.invoker = Invoker(self.logger)
-        self.lane = FastLane()
-        self.news = NewsFeed(definition.name, self.stream, self.logger)
-        self.transitions = Transitions(
-            definition.name, definition.graph, definition.status_text, _lags(definition, settings)
-        )
-        self.commits = Commits(self.records, self._applied, self.ids.draw, self.logger)
+        self.tracing = Tracing(tracer_provider)
+        self.invoker = Invoker(safe_logger)
+        self._texts = {int(status): definition.status_text(status) for status in definition.status_type}
+        self._numbers = {text: number for number, text in self._texts.items()}
 
-    @property
-    def name(self) -> str:
-        """The workflow's name."""
-        return self.definition.name
-
-    @property
-    def timeouts(self) -> TimeoutStore:
-        """The timeout store, of a workflow that has timeouts."""
-        assert self.timeout_store is not None, "checked when the workflow was built"
-        return self.timeout_store
-
-    def now(self) -> datetime:
-        """The present moment by the engine's clock."""
-        return self.clock.now()
-
-    def encode(self, value: ObjectT, run_id: str | None) -> bytes:
-        """The object's bytes.
+    def encode(self, value: Any, run_id: str | None) -> bytes:
+        """The object's bytes, from which it comes back as it is.
 
         Raises:
-            InvalidObject: it cannot be encoded; names workflow, run and reason.
+            InvalidObject: it cannot be encoded, or would come back different; names workflow, run, field and reason.
         """
         try:
-            return self.codec.encode(value)
-        except Exception as error:
+            data = self.codec.encode(value)
+        except _CALM:
+            raise
+        except BaseException as error:
             raise InvalidObject(self.name, run_id, f"cannot be encoded: {describe(error)}") from error
+        changed = difference(value, self.decode(data, run_id))
+        if changed is not None:
+            raise InvalidObject(self.name, run_id, f"would change: {changed}")
+        return data
 
-    def decode(self, data: bytes, run_id: str | None) -> ObjectT:
+    def decode(self, data: bytes, run_id: str | None) -> Any:
         """The object of stored bytes, a new one each time.
 
         Raises:
@@ -117,45 +117,64 @@ class Engine(Generic[ObjectT, StatusT]):
         """
         try:
             return self.codec.decode(data)
-        except Exception as error:
+        except _CALM:
+            raise
+        except BaseException as error:
             raise InvalidObject(self.name, run_id, f"cannot be decoded: {describe(error)}") from error
 
-    def initial(self, value: ObjectT | None, run_id: str | None) -> bytes:
+    def initial(self, value: Any, run_id: str | None) -> bytes:
         """The bytes that a run starts with; without a value, those of `object_type()`.
 
         Raises:
-            InvalidObject: there is no such value, it cannot be encoded, or a handler could not read it.
+            InvalidObject: there is no such value, it cannot be encoded, or would come back different to a handler.
         """
         if value is None:
             try:
                 value = zero_value(self.definition.object_type)
             except TypeError as error:
                 raise InvalidObject(self.name, run_id, str(error), field="initial_value") from error
-        data = self.encode(value, run_id)
-        self.decode(data, run_id)
-        return data
+        return self.encode(value, run_id)
 
-    def reading(self, record: Record) -> Run[ObjectT, StatusT]:
-        """A record as its user sees it; the object is decoded when it is asked for."""
-        run_id = record.run_id
-        status = read_status(self.definition.status_type, record.status)
-        return Run(record, status, lambda data: self.decode(data, run_id))
+    def reading(self, version: Version) -> Run[Any, Any]:
+        """A version as its user sees it; the object is decoded when it is asked for."""
+        run_id = version.run_id
+        status = read_status(self.definition.status_type, version.status)
+        return Run(version, status, lambda data: self.decode(data, run_id))
 
-    def handling(self, record: Record) -> Run[ObjectT, StatusT]:
-        """A record as a handler gets it.
+    def handling(self, record: Record, *, attempt: int | None = None, last_error: str | None = None) -> Run[Any, Any]:
+        """A record as a handler gets it; a timer counts its attempts and errors by itself.
 
         Raises:
-            InvalidObject: the stored object does not decode.
+            InvalidObject: the stored object does not decode, or the number of its status has another meaning now.
         """
+        self._check_status(record)
         status = read_status(self.definition.status_type, record.status)
-        run = Run(record, status, self._decode_again, handling=True)
+        run: Run[Any, Any] = Run(
+            record, status, self._decode_again, handling=True, attempt=attempt, last_error=last_error
+        )
         run.object = self.decode(record.object, record.run_id)
         return run
 
-    def _decode_again(self, data: bytes) -> ObjectT:
+    def _check_status(self, record: Record) -> None:
+        """Refuse a run whose status was renumbered: a record keeps the text of its status beside the number.
+
+        A text that no status has any more is a status that was renamed, and is none of our business.
+        """
+        stored = record.meta.status_description
+        if not stored or stored == self._texts.get(record.status):
+            return
+        moved_to = self._numbers.get(stored)
+        if moved_to is not None:
+            now = self._texts.get(record.status, "unknown")
+            why = (
+                f"stored as {stored!r} ({record.status}), but {record.status} is {now!r} now, {stored!r} is {moved_to}"
+            )
+            raise InvalidObject(self.name, record.run_id, why, field="status")
+
+    def _decode_again(self, data: bytes) -> Any:
         return self.decode(data, None)
 
-    def extra(self, record: Record, process: str = "") -> dict[str, Any]:
+    def extra(self, record: Version, process: str = "") -> dict[str, Any]:
         """What log lines about a run carry."""
         return {
             "workflow": self.name,
@@ -165,7 +184,7 @@ class Engine(Generic[ObjectT, StatusT]):
             "process_name": process,
         }
 
-    def span(self, kind: str, record: Record, *, root: bool = True) -> AbstractContextManager[object]:
+    def span(self, kind: str, record: Version, *, root: bool = True) -> AbstractContextManager[object]:
         """A span around a handler, linked to the span that triggered the run; nothing if nothing is traced."""
         if not self.tracing.enabled:
             return _UNTRACED
@@ -181,17 +200,10 @@ class Engine(Generic[ObjectT, StatusT]):
         link = record.meta.trace_context
         return self.tracing.span(f"{kind} {status}", attributes=attributes, link=link, root=root)
 
-    def debug(self, message: str, record: Record, process: str = "") -> None:
+    def debug(self, message: str, record: Version, process: str = "") -> None:
         """A debug line about a run, if the workflow was built with `debug`."""
         if self.settings.debug:
             self.logger.debug(message, extra=self.extra(record, process))
-
-    def _applied(self, move: NewVersion) -> None:
-        record = move.record
-        previous = RunState.UNKNOWN if record.version == 1 else move.previous
-        self.metrics.run_state_change(self.name, str(previous), str(record.run_state))
-        self.news.notify(record)
-        self.lane.offer(move)
 
 
 def _lags(definition: Definition[Any, Any], settings: Settings) -> dict[int, timedelta]:
@@ -205,8 +217,3 @@ def _lags(definition: Definition[Any, Any], settings: Settings) -> dict[int, tim
         if lag and status not in definition.timeouts:
             lags[status] = lag
     return lags
-
-
-def role_group(workflow_name: str, shard: object) -> str:
-    """Roles of one workflow and one shard belong together, so that a run stays with its process."""
-    return f"{topology.role(workflow_name)}/{shard}"

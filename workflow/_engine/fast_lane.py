@@ -39,10 +39,10 @@ class FastLane:
         if consumer in consumers:
             consumers.remove(consumer)
 
-    def offer(self, move: NewVersion) -> None:
-        """Offer a committed version to whoever would get its event, unless it is due later."""
-        if move.due_at is not None:
+    def offer(self, change: NewVersion) -> None:
+        """Offer a committed version to the consumers here that would get its event, unless it is due later."""
+        if change.due_at is not None:
             return
-        for consumer in self._consumers.get(move.event.topic, ()):
-            if consumer.owns(move.record.run_id):
-                consumer.offer(move.record)
+        for consumer in self._consumers.get(change.event.topic, ()):
+            if consumer.owns(change.record.run_id):
+                consumer.offer(change.record)

@@ -6,7 +6,6 @@ warning.
 """
 
 import asyncio
-import logging
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator
@@ -17,6 +16,8 @@ import anyio
 import anyio.to_thread
 
 from .._declare.handlers import Handler
+from .error_text import safe_str
+from .log import SafeLogger
 
 BLOCKED = 0.1
 """Seconds that an async handler may keep the loop from everything else before it is named in a warning."""
@@ -27,25 +28,32 @@ class HandlerTimeout(TimeoutError):
 
 
 class HandlerCancelled(RuntimeError):
-    """A handler raised CancelledError although nobody cancelled it: something it waited for was cancelled."""
+    """A handler raised CancelledError although its task was not cancelled: something it waited for was."""
 
 
 class HandlerExit(RuntimeError):
-    """A handler raised SystemExit, as command-line code does on a bad argument. A worker does not end for that."""
+    """A handler raised a BaseException: SystemExit as command-line code does, or an exception of a test framework.
 
-    def __init__(self, handler: str, code: object) -> None:
-        super().__init__(f"{handler} tried to exit the program with {code!r}")
+    A worker does not end for that, and the slot is not lost: it is a failed attempt like any other.
+    """
+
+    def __init__(self, handler: str, error: BaseException) -> None:
+        if isinstance(error, SystemExit):
+            super().__init__(f"{handler} tried to exit the program with {error.code!r}")
+        else:
+            super().__init__(f"{handler} raised {type(error).__name__}, which is no Exception: {safe_str(error)}")
 
 
 class Invoker:
-    """Calls handlers; the threads of plain functions come from a limiter of its own."""
+    """Calls handlers; at most `threads` plain functions run at the same time."""
 
-    def __init__(self, logger: logging.Logger, threads: int = 40) -> None:
+    def __init__(self, logger: SafeLogger, threads: int = 40) -> None:
         self._logger, self._threads = logger, threads
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads_free: asyncio.Semaphore
 
     async def call(self, handler: Handler, *args: Any, timeout: timedelta | None = None) -> Any:
-        """What the handler returns; whatever it raises is passed on.
+        """The handler's result; its errors are passed on.
 
         Raises:
             HandlerTimeout: it took longer than `timeout`.
@@ -63,8 +71,10 @@ class Invoker:
             if task.cancelling() > cancelled_before:
                 raise
             raise HandlerCancelled(f"{handler.name} was not cancelled, but something it waited for was") from error
-        except SystemExit as error:
-            raise HandlerExit(handler.name, error.code) from error
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException as error:
+            raise HandlerExit(handler.name, error) from error
         if task.cancelling() > cancelled_before:
             # The handler swallowed a cancellation; a cancelled attempt has no result.
             raise asyncio.CancelledError
@@ -108,18 +118,31 @@ class Invoker:
         return result
 
     async def _in_thread(self, handler: Handler, args: tuple[Any, ...], timeout: timedelta | None) -> Any:
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(self._threads)
-        call = anyio.to_thread.run_sync(_in_its_thread, handler, args, limiter=self._limiter)
+        free = self._free_threads()
+        # The time limit begins with the call: waiting for a thread is not the handler's fault.
+        await free.acquire()
+        call = anyio.to_thread.run_sync(_in_its_thread, handler, args, limiter=anyio.CapacityLimiter(1))
         thread = asyncio.ensure_future(call)
-        # It may end long after a stop has given up on it; nobody is interested in its error then.
-        thread.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+        def ended(_: object) -> None:
+            # Perhaps long after a stop has given up on it; its error is of no use then.
+            free.release()
+            _ = thread.cancelled() or thread.exception()
+
+        thread.add_done_callback(ended)
         done, _ = await asyncio.wait({thread}, timeout=None if timeout is None else timeout.total_seconds())
         if done:
             return thread.result()
         self._logger.warning("%s overran its timeout of %s; its slot waits for the thread", handler.name, timeout)
         await asyncio.wait({thread})
         raise HandlerTimeout(f"{handler.name} took longer than {timeout}")
+
+    def _free_threads(self) -> asyncio.Semaphore:
+        """The threads of this loop; a workflow may be run again in another one."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._threads_free = loop, asyncio.Semaphore(self._threads)
+        return self._threads_free
 
     def _warn(self, name: str, seconds: float) -> None:
         self._logger.warning(
@@ -134,9 +157,11 @@ def _in_its_thread(handler: Handler, args: tuple[Any, ...]) -> Any:
     """Call a plain function in its thread."""
     try:
         return handler.call(*args)
-    except SystemExit as error:
+    except Exception:
+        raise
+    except BaseException as error:
         # Here already: the task that waits for the thread would take the loop down with it.
-        raise HandlerExit(handler.name, error.code) from error
+        raise HandlerExit(handler.name, error) from error
 
 
 @types.coroutine

@@ -1,4 +1,4 @@
-"""What the engine tells Prometheus.
+"""The metrics for Prometheus.
 
 Owns the names, labels and help texts: dashboards depend on them. Counters appear with the suffix `_total` that the
 exposition format demands.
@@ -137,7 +137,7 @@ class Metrics:
         self._changes: dict[tuple[str, str, str], Counter] = {}
 
     def process(self, workflow: str, process: str) -> ProcessMetrics:
-        """The metrics of one process, to be kept by whoever updates them often."""
+        """The metrics of one process, to be kept by code that updates them often."""
         key = (workflow, process)
         found = self._processes.get(key)
         if found is None:

@@ -1,11 +1,10 @@
-"""News of runs, for callers that wait: what this process commits, and what the stream says of others.
+"""News of runs, for callers that wait: the commits of this process, and those of others from the stream.
 
 NewsFeed costs no reads: a local commit wakes the waiters of its run in memory, and one tail per topic and process, open
-while somebody waits (and a little longer), brings the commits of other processes.
+while there is a waiter (and a little longer), brings the commits of other processes.
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +15,7 @@ from .._model.record import Record
 from .._model.shard import WHOLE
 from ..errors import BackendNotOpen
 from ..protocols import EventStreamer
+from .log import SafeLogger
 
 LINGER = 10.0
 """Seconds a tail stays open after its last waiter left, so that one caller after another shares it."""
@@ -25,7 +25,7 @@ SAFETY_NET = 5.0
 """Seconds after which a waiter looks at the store although there was no news: the stream may have lost it."""
 
 News: TypeAlias = Record | Event
-"""A version somebody committed: the record itself if it was this process, its event if it was another."""
+"""A committed version: the record itself if this process committed it, its event if another did."""
 
 
 class Watch:
@@ -70,9 +70,9 @@ class _Tail:
 
 
 class NewsFeed:
-    """Everybody in this process who waits for a run of one workflow."""
+    """All waiters of this process for runs of one workflow."""
 
-    def __init__(self, workflow_name: str, stream: EventStreamer, logger: logging.Logger) -> None:
+    def __init__(self, workflow_name: str, stream: EventStreamer, logger: SafeLogger) -> None:
         self._workflow_name, self._stream, self._logger = workflow_name, stream, logger
         self._watches: dict[str, list[Watch]] = {}
         self._tails: dict[str, _Tail] = {}
@@ -90,7 +90,7 @@ class NewsFeed:
     async def watch(
         self, foreign_id: str, run_id: str | None, topics: Sequence[str], settles: Callable[[News], bool]
     ) -> AsyncIterator[Watch]:
-        """News from now on: what is committed after the context is entered is not missed while the stream works."""
+        """News from now on: commits after the context is entered are not missed while the stream works."""
         watch = Watch(foreign_id, run_id, settles)
         self._watches.setdefault(foreign_id, []).append(watch)
         try:

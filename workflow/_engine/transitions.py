@@ -1,7 +1,7 @@
-"""How one version of a run follows another: pure functions from a record and a decision to the `NewVersion` to commit.
+"""How one version of a run follows another: pure functions from a record and a decision to the version to commit.
 
 Owns the rules that every writer shares: what a step, an attempt and a visit are, which topic an event goes to, and
-when it is due. No I/O, no clock: the moment and the attempt id are arguments.
+when it is due. No I/O and no clock: the moment and the attempt id come with the `Stamp`.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from .._model import topology
-from .._model.change import Emit, NewVersion
+from .._model.change import NewVersion, Note
 from .._model.event import Event
 from .._model.graph import StatusGraph
-from .._model.record import Meta, Record
+from .._model.record import NO_MARKS, Meta, Record, Stamp
 from .._model.run_state import TRANSITIONS, RunState
 from ..errors import InvalidRunState
 
@@ -65,6 +65,8 @@ class Transitions:
             **fields,
         )
 
+    # -- new versions ----------------------------------------------------------------------------------------
+
     def triggered(
         self,
         *,
@@ -72,15 +74,25 @@ class Transitions:
         run_id: str,
         status: int,
         data: bytes,
-        now: datetime,
+        stamp: Stamp,
         start_at: datetime | None,
-        meta: Meta,
+        trace_origin: str,
+        trace_context: dict[str, str],
     ) -> NewVersion:
         """Version 1 of a new run. At a terminal status it completes at once."""
         done = self._graph.is_terminal(status)
+        now = stamp.at
         lag = self._lags.get(status)
         due = max(start_at or now, now + lag if lag else now)
-        return self._move(
+        meta = Meta(
+            status_description=self._text(status),
+            trace_origin=trace_origin,
+            trace_context=trace_context,
+            cause=stamp.cause,
+            actor=stamp.actor,
+            reason=stamp.reason,
+        )
+        return self._new_version(
             Record(
                 workflow_name=self._name,
                 foreign_id=foreign_id,
@@ -95,80 +107,83 @@ class Transitions:
                 visit=1,
                 entered_at=now,
                 step_version=1,
-                attempt_id=run_id,
-                meta=replace(meta, status_description=self._text(status)),
+                attempt_id=stamp.attempt_id,
+                meta=meta,
             )
         )
 
-    def moved(self, record: Record, status: int, data: bytes, now: datetime, attempt_id: str) -> NewVersion:
+    def moved(self, record: Record, status: int, data: bytes, stamp: Stamp) -> NewVersion:
         """A handler returned `status`: a new step in a new visit."""
         version = record.version + 1
         done = self._graph.is_terminal(status)
-        return self._move(
-            replace(
-                record,
+        meta = record.meta
+        return self._new_version(
+            # Written out: it is made for every step, and `replace` with all these fields costs three times as much.
+            Record(
+                workflow_name=record.workflow_name,
+                foreign_id=record.foreign_id,
+                run_id=record.run_id,
                 run_state=RunState.COMPLETED if done else RunState.RUNNING,
                 status=status,
                 object=data,
                 version=version,
-                updated_at=now,
-                due_at=self._due(status, now, done),
+                created_at=record.created_at,
+                updated_at=stamp.at,
+                due_at=self._due(status, stamp.at, done),
                 visit=version,
-                entered_at=now,
+                entered_at=stamp.at,
                 step_version=version,
-                attempt=1,
-                last_error="",
-                attempt_id=attempt_id,
-                auto_paused=False,
-                skipped=False,
-                armed=False,
-                started_by="",
-                swept_at=None,
-                meta=replace(record.meta, status_description=self._text(status)),
+                attempt_id=stamp.attempt_id,
+                meta=Meta(
+                    run_state_reason=meta.run_state_reason,
+                    status_description=self._text(status),
+                    trace_origin=meta.trace_origin,
+                    trace_context=meta.trace_context,
+                    cause=stamp.cause,
+                    actor=stamp.actor,
+                    reason=stamp.reason,
+                ),
             ),
             record,
         )
 
-    def repeated(self, record: Record, data: bytes, now: datetime, attempt_id: str) -> NewVersion:
+    def repeated(self, record: Record, data: bytes, stamp: Stamp) -> NewVersion:
         """A handler saved its changes and wants to run again: a new step in the same visit."""
-        return self._move(
+        return self._new_version(
             self._next(
                 record,
-                now,
-                attempt_id,
+                stamp,
                 run_state=RunState.RUNNING,
                 object=data,
                 step_version=record.version + 1,
                 attempt=1,
                 last_error="",
-                due_at=self._due(record.status, now, False),
+                due_at=self._due(record.status, stamp.at, False),
             ),
             record,
         )
 
-    def failed(self, record: Record, error: str, now: datetime, delay: timedelta, attempt_id: str) -> NewVersion:
+    def failed(self, record: Record, error: str, delay: timedelta, stamp: Stamp) -> NewVersion:
         """An attempt failed: the same step is due again after `delay`. The object stays as it was."""
-        move = self._move(
+        version = self._new_version(
             self._next(
                 record,
-                now,
-                attempt_id,
+                stamp,
                 run_state=RunState.RUNNING if record.run_state is RunState.INITIATED else record.run_state,
                 attempt=record.attempt + 1,
                 last_error=clip(error),
-                due_at=now + delay,
+                due_at=stamp.at + delay,
             ),
             record,
         )
-        return replace(move, keep_object=False)
+        return replace(version, keep_object=False)
 
     def stopped(
         self,
         record: Record,
         wanted: RunState,
         reason: str,
-        now: datetime,
-        attempt_id: str,
+        stamp: Stamp,
         *,
         data: bytes | None = None,
         error: str | None = None,
@@ -180,21 +195,20 @@ class Transitions:
             InvalidRunState: the present run state does not allow it.
         """
         self._check(record, wanted)
-        return self._move(
+        return self._new_version(
             self._next(
                 record,
-                now,
-                attempt_id,
+                stamp,
+                run_state_reason=reason,
                 run_state=wanted,
                 object=record.object if data is None else data,
                 last_error=record.last_error if error is None else clip(error),
                 auto_paused=auto,
-                meta=replace(record.meta, run_state_reason=reason),
             ),
             record,
         )
 
-    def resumed(self, record: Record, now: datetime, attempt_id: str) -> NewVersion:
+    def resumed(self, record: Record, stamp: Stamp) -> NewVersion:
         """A paused run goes on: the same step, its attempts counted from 1 again.
 
         Raises:
@@ -203,75 +217,78 @@ class Transitions:
         self._check(record, RunState.RUNNING)
         if record.run_state is not RunState.PAUSED:
             raise InvalidRunState(record.run_id, record.run_state, RunState.RUNNING)
-        return self._move(
-            self._next(
-                record,
-                now,
-                attempt_id,
-                run_state=RunState.RUNNING,
-                attempt=1,
-                due_at=self._due(record.status, now, False),
-                meta=replace(record.meta, run_state_reason=""),
-            ),
+        due_at = self._due(record.status, stamp.at, False)
+        return self._new_version(
+            self._next(record, stamp, run_state_reason="", run_state=RunState.RUNNING, attempt=1, due_at=due_at),
             record,
         )
 
-    def deletion_requested(self, record: Record, reason: str, now: datetime, attempt_id: str) -> NewVersion:
+    def deletion_requested(self, record: Record, reason: str, stamp: Stamp) -> NewVersion:
         """A finished run's data is to be erased.
 
         Raises:
             InvalidRunState: the run is not finished.
         """
-        self._check(record, RunState.REQUESTED_DATA_DELETED)
-        meta = replace(record.meta, run_state_reason=reason)
-        return self._move(
-            self._next(record, now, attempt_id, run_state=RunState.REQUESTED_DATA_DELETED, attempt=1, meta=meta),
-            record,
+        wanted = RunState.REQUESTED_DATA_DELETED
+        self._check(record, wanted)
+        return self._new_version(
+            self._next(record, stamp, run_state_reason=reason, run_state=wanted, attempt=1), record
         )
 
-    def deleted(self, record: Record, kept: bytes, now: datetime, attempt_id: str) -> NewVersion:
+    def deleted(self, record: Record, kept: bytes, stamp: Stamp) -> NewVersion:
         """The data is erased; the audit of transitions stays.
 
         Raises:
-            InvalidRunState: nobody asked for it.
+            InvalidRunState: it was not asked for.
         """
-        self._check(record, RunState.DATA_DELETED)
-        move = self._move(
-            self._next(record, now, attempt_id, run_state=RunState.DATA_DELETED, object=kept, attempt=1, last_error=""),
-            record,
+        wanted = RunState.DATA_DELETED
+        self._check(record, wanted)
+        version = self._new_version(
+            self._next(record, stamp, run_state=wanted, object=kept, attempt=1, last_error=""), record
         )
-        return replace(move, erase=True)
+        return replace(version, erase=True)
 
-    def emitted(self, record: Record, due_at: datetime | None = None, *, swept_at: datetime | None = None) -> Emit:
+    # -- notes -----------------------------------------------------------------------------------------------
+
+    def emitted(self, record: Record, due_at: datetime | None = None, *, reemitted_at: datetime | None = None) -> Note:
         """The event of the present version once more."""
-        return Emit(
+        return Note(
             run_id=record.run_id,
             version=record.version,
             event=self.event(record),
             due_at=due_at,
-            swept_at=swept_at,
+            reemitted_at=reemitted_at,
         )
 
-    def parked(self, record: Record, event: Event, consumer: str, due_at: datetime) -> Emit:
+    def parked(self, record: Record, event: Event, consumer: str, due_at: datetime) -> Note:
         """An event that failed in one consumer, for that consumer alone, to be tried again later."""
         again = replace(event, consumer=consumer, attempt=event.attempt + 1, partition=0, position=0)
-        return Emit(run_id=record.run_id, version=record.version, event=again, due_at=due_at)
+        return Note(run_id=record.run_id, version=record.version, event=again, due_at=due_at)
 
-    def _next(self, record: Record, now: datetime, attempt_id: str, **changes: Any) -> Record:
-        changes.setdefault("due_at", now)
+    # -- the rules -------------------------------------------------------------------------------------------
+
+    def _next(self, record: Record, stamp: Stamp, *, run_state_reason: str | None = None, **changes: Any) -> Record:
+        """The version after `record` within the same visit."""
+        meta = record.meta
+        changes.setdefault("due_at", stamp.at)
         changes.setdefault("auto_paused", False)
         return replace(
             record,
             version=record.version + 1,
-            updated_at=now,
-            attempt_id=attempt_id,
-            skipped=False,
-            started_by="",
-            swept_at=None,
+            updated_at=stamp.at,
+            attempt_id=stamp.attempt_id,
+            marks=record.marks.after(same_visit=True) if record.marks is not NO_MARKS else NO_MARKS,
+            meta=replace(
+                meta,
+                run_state_reason=meta.run_state_reason if run_state_reason is None else run_state_reason,
+                cause=stamp.cause,
+                actor=stamp.actor,
+                reason=stamp.reason,
+            ),
             **changes,
         )
 
-    def _move(self, record: Record, before: Record | None = None) -> NewVersion:
+    def _new_version(self, record: Record, before: Record | None = None) -> NewVersion:
         due = record.due_at if record.due_at > record.updated_at else None
         previous = RunState.UNKNOWN if before is None else before.run_state
         return NewVersion(record=record, event=self.event(record), due_at=due, previous=previous)

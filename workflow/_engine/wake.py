@@ -1,6 +1,6 @@
 """Sleeping until something happens: a wake-up, a due time, or a safety net.
 
-The flag is cleared before the work is looked for, never after it: a wake-up that arrives while somebody looks is kept.
+The flag is cleared before the work is looked for, never after it: a wake-up that arrives during the look is kept.
 """
 
 import asyncio

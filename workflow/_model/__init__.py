@@ -1,1 +1,1 @@
-"""Values: what a run, an event and a change are. No I/O and no clock."""
+"""Values: runs, events and changes. No I/O and no clock."""

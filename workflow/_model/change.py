@@ -1,6 +1,6 @@
-"""What may be written to a record store, and what the store answers.
+"""The changes that may be written to a record store, and its answers.
 
-Every write is one of three changes, and each is guarded by the version it was computed from (compare-and-swap). Only
+Every write is one of two changes, and each is guarded by the version it was computed from (compare-and-swap). Only
 `workflow._engine.commits` sends changes to a store.
 """
 
@@ -15,22 +15,27 @@ from .event import Event
 from .record import Record
 from .run_state import RunState
 
-OnCommit: TypeAlias = Callable[..., Any]
-"""A user's function that writes business rows in the transaction that moves the run."""
+OnCommit: TypeAlias = Callable[[Any], object]
+"""A user's function that writes business rows in the transaction that moves the run.
+
+It is called with the adapter's connection; an adapter documents which, and whether the function may be `async def`.
+"""
 
 
 class NewVersion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A new version of a run: the record, its history row and its outbox event, in one transaction.
 
     Version 1 creates the run, if no live run holds the foreign ID; version n + 1 replaces version n.
-    The store clears `skipped`, `started_by` and `swept_at`, and clears `armed` when `record.visit` is a new one.
 
     Attributes:
-        record: the new version.
+        record: the new version. The store keeps its own marks, by the rule of `Marks.after`; those in `record` are
+            the writer's expectation.
         event: its event; sent not before `due_at` (None: at once).
         keep_object: whether the history row holds the object; a failed attempt's does not.
-        erase: erase object, error and reason texts from all earlier history rows, and the bytes of this run's dead
-            letters, in the same transaction.
+        erase: erase object, error and reason texts from all earlier history rows, and data and reason of this run's
+            dead letters, in the same transaction.
+        takes: ids of held callbacks that this version delivers: they are marked taken, and their payloads dropped, in
+            the same transaction. If one of them is not held any more, the change is a CONFLICT.
         on_commit: functions to call with the transaction's connection, after the compare-and-swap.
         previous: the run state of the version before, for the metrics.
     """
@@ -40,6 +45,7 @@ class NewVersion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     due_at: datetime | None = None
     keep_object: bool = True
     erase: bool = False
+    takes: tuple[str, ...] = ()
     on_commit: tuple[OnCommit, ...] = ()
     previous: RunState = RunState.UNKNOWN
 
@@ -48,65 +54,80 @@ class NewVersion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """The run this change is about."""
         return self.record.run_id
 
+    @property
+    def expects(self) -> int:
+        """The version that the record must have; 0: there must be none."""
+        return self.record.version - 1
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A note on the present version: no new version, no history row, no event. None leaves a field as it is.
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Something to write beside the present version: marks on it, one more event of it, or both.
+
+    It makes no new version and no history row. None leaves a mark as it is.
 
     Attributes:
         version: the note is written only while the record has this version.
-        skipped: the handler skipped this version.
-        armed: the timers of this visit exist.
-        started_by: this process is about to try this version ("" takes the note back).
+        skipped, timers_armed, claimed_by, reemitted_at: the new values of these marks ("" takes a claim back).
+        event: one more outbox event for this version: a re-emission, or one that is due later.
+        due_at: the event is not to be sent before; None means at once.
     """
 
     run_id: str
     version: int
     skipped: bool | None = None
-    armed: bool | None = None
-    started_by: str | None = None
-
-
-class Emit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One more outbox event for the present version: a re-emission, or one that is due later.
-
-    Attributes:
-        version: the event is written only while the record has this version.
-        due_at: not to be sent before; None means at once.
-        swept_at: when the sweeper asked for it; noted on the record. None leaves the note as it is.
-    """
-
-    run_id: str
-    version: int
-    event: Event
+    timers_armed: bool | None = None
+    claimed_by: str | None = None
+    reemitted_at: datetime | None = None
+    event: Event | None = None
     due_at: datetime | None = None
-    swept_at: datetime | None = None
+
+    @property
+    def expects(self) -> int:
+        """The version that the record must have."""
+        return self.version
+
+    @property
+    def marks_anything(self) -> bool:
+        """True if the note changes a mark."""
+        return not (
+            self.skipped is None and self.timers_armed is None and self.claimed_by is None and self.reemitted_at is None
+        )
 
 
-Change: TypeAlias = NewVersion | Mark | Emit
+Change: TypeAlias = NewVersion | Note
 
 
 class Verdict(Enum):
-    """What became of a change."""
+    """What became of one change. Each change is judged by itself, whatever became of the others of its batch."""
 
     APPLIED = "applied"
+    """Written, and durable."""
     ALREADY_APPLIED = "already applied"
+    """That version of the history was written by this very attempt, also when later versions exist."""
     CONFLICT = "conflict"
+    """Not written: the record is not at the expected version, or a held callback is gone."""
     IN_PROGRESS = "in progress"
+    """Not written: another live run holds the foreign ID."""
     BUSY = "busy"
+    """Not judged and not written: another transaction holds the row. Send it again later."""
+    REFUSED = "refused"
+    """Not written, and never will be: the store cannot hold it, or its `on_commit` function failed."""
+    UNKNOWN = "unknown"
+    """Perhaps written: the connection was lost. Send it again, with the same attempt id."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The store's answer to one change.
 
     Attributes:
-        verdict: APPLIED; ALREADY_APPLIED: that version of the history was written by this very attempt (also when
-            later versions exist); CONFLICT: the record is not at the expected version; IN_PROGRESS: another live run
-            holds the foreign ID; BUSY: not judged and not written, because somebody else's transaction holds the row.
+        verdict: what became of it.
         record: the present record of a CONFLICT (None if there is no such run), the live run of an IN_PROGRESS.
+        error: why a change was REFUSED; names the field and the value.
     """
 
     verdict: Verdict
     record: Record | None = None
+    error: Exception | None = None
 
     @property
     def ok(self) -> bool:
@@ -117,3 +138,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 APPLIED = Outcome(Verdict.APPLIED)
 ALREADY_APPLIED = Outcome(Verdict.ALREADY_APPLIED)
 BUSY = Outcome(Verdict.BUSY)
+UNKNOWN = Outcome(Verdict.UNKNOWN)
+
+
+def refused(error: Exception) -> Outcome:
+    """The answer to a change that the store cannot hold."""
+    return Outcome(Verdict.REFUSED, error=error)

@@ -23,3 +23,19 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
     reason: str
     created_at: datetime
+
+
+class DeadLetterQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters to list, and which page of them, oldest first.
+
+    Attributes:
+        workflow_name: only this workflow.
+        run_id: only those about this run; None for all.
+        cursor: where an earlier page ended; None for the first page.
+        limit: at most so many; at least 1.
+    """
+
+    workflow_name: str
+    run_id: str | None = None
+    cursor: str | None = None
+    limit: int = 100

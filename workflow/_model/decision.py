@@ -1,4 +1,4 @@
-"""What a handler may return instead of a status.
+"""The answers that a handler may return instead of a status.
 
 A decision is a value: it does nothing until the handler returns it and the engine commits it.
 """
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Kind(Enum):
-    """What a decision asks for."""
+    """The kinds of decision."""
 
     SKIP = "skip"
     PAUSE = "pause"

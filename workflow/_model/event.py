@@ -59,6 +59,32 @@ class OutboxPage(msgspec.Struct, frozen=True):
     next_due: datetime | None = None
 
 
+class OutboxInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """How much waits in an outbox.
+
+    Attributes:
+        ready: events that may be sent now; the store stops counting at 10,000.
+        delayed: events that are due later, counted likewise.
+        oldest: `created_at` of the oldest ready event; None if none is ready.
+    """
+
+    ready: int = 0
+    delayed: int = 0
+    oldest: datetime | None = None
+
+
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
+    """The events of a topic that one consumer has not acknowledged yet.
+
+    Attributes:
+        events: how many; the streamer may stop counting at 10,000.
+        oldest: `created_at` of the oldest; None if there is none.
+    """
+
+    events: int = 0
+    oldest: datetime | None = None
+
+
 class ConnectorEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event of a foreign system, handed to a connector.
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class GraphInfo(NamedTuple):
-    """What a drawing or a description of a graph needs.
+    """The facts that a drawing or a description of a graph needs.
 
     Attributes:
         transitions: every declared edge, grouped by origin in order of first appearance.

@@ -41,3 +41,25 @@ class TimeoutPage(msgspec.Struct, frozen=True):
 
     timeouts: tuple[TimeoutRecord, ...] = ()
     next_due: datetime | None = None
+
+
+class TimeoutQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which timers to list, and which page of them; ordered by `due_at`, then id.
+
+    Attributes:
+        workflow_name: only this workflow.
+        run_id: only this run; None for all.
+        statuses: only these; empty for all.
+        due_before: only timers with an earlier `due_at`; None for all.
+        completed: also those that have fired; without it only those that wait.
+        cursor: where an earlier page ended; None for the first page.
+        limit: at most so many; at least 1.
+    """
+
+    workflow_name: str
+    run_id: str | None = None
+    statuses: tuple[int, ...] = ()
+    due_before: datetime | None = None
+    completed: bool = False
+    cursor: str | None = None
+    limit: int = 100

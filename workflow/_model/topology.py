@@ -32,8 +32,8 @@ def joined(*parts: object) -> str:
 def role(workflow_name: str, *parts: object) -> str:
     """A role of one workflow; workflows whose names read alike have different ones.
 
-    A name that is lower case without "_" is written as it is; any other could be read as one of those, so a checksum
-    of the exact name follows it.
+    A name that is lower case without "_" is written as it is; any other name is followed by a checksum of the
+    exact name, because two of them may read alike.
     """
     exact = workflow_name.lower() == workflow_name and "_" not in workflow_name
     owner = workflow_name if exact else f"{workflow_name}-{zlib.crc32(workflow_name.encode()):08x}"
@@ -45,9 +45,50 @@ def shard_parts(shard: Shard) -> tuple[object, ...]:
     return ("consumer", shard.index, "of", shard.total)
 
 
-def consumer(role: str, shard: Shard) -> str:
-    """The name under which a sharded role keeps its cursors: the role without its shard.
+# -- which role and which consumer does what ------------------------------------------------------------------
+# A consumer keeps durable cursors under its name. Readers and the sweeper must name it alike, so both ask here.
 
-    A cursor belongs to a partition, and partitions change hands when the number of shards changes.
-    """
-    return role.removesuffix(f"-{shard.index}-of-{shard.total}")
+
+def step_role(workflow_name: str, status: int, shard: Shard) -> str:
+    """The role of one shard of a step."""
+    return role(workflow_name, status, *shard_parts(shard))
+
+
+def step_consumer(workflow_name: str, status: int) -> str:
+    """The consumer of a step, whatever the number of its shards."""
+    return role(workflow_name, status, "consumer")
+
+
+def timer_consumer(workflow_name: str, status: int) -> str:
+    """The consumer that arms the timers of a status; also its role."""
+    return role(workflow_name, status, "timeout-auto-inserter-consumer")
+
+
+def timer_role(workflow_name: str, status: int) -> str:
+    """The role that fires the timers of a status."""
+    return role(workflow_name, status, "timeout-consumer")
+
+
+def hook_consumer(workflow_name: str, run_state: object) -> str:
+    """The consumer that calls the hook of a run state; also its role."""
+    return role(workflow_name, run_state, "run-state-change-hook", "consumer")
+
+
+def delete_consumer(workflow_name: str) -> str:
+    """The consumer that erases data; also its role."""
+    return role(workflow_name, "delete", "consumer")
+
+
+def connector_role(workflow_name: str, connector: str, shard: Shard) -> str:
+    """The role of one shard of a connector."""
+    return joined(connector, "connector", "to", role(workflow_name, *shard_parts(shard)))
+
+
+def connector_consumer(workflow_name: str, connector: str) -> str:
+    """The consumer of a connector, whatever the number of its shards."""
+    return joined(connector, "connector", "to", role(workflow_name, "consumer"))
+
+
+def shard_group(workflow_name: str, shard: Shard) -> str:
+    """Roles of one workflow and one shard belong together, so that a run stays with its process."""
+    return f"{role(workflow_name)}/{shard}"

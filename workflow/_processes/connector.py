@@ -6,13 +6,12 @@ limited number of tries in place, it was put into the dead letters.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 
 from .._declare.handlers import Connector
-from .._engine.engine import Engine, role_group
-from .._engine.results import error_text, safe_str
+from .._engine.engine import Engine
+from .._engine.error_text import error_text, safe_str
 from .._engine.transitions import clip
 from .._engine.wake import Wake
 from .._model import topology
@@ -27,7 +26,7 @@ ATTEMPTS = 8
 """Calls for one event before it is put into the dead letters; by default that takes about two minutes."""
 
 
-def connector_processes(engine: Engine[Any, Any], connector: Connector, api: object) -> list[Process]:
+def connector_processes(engine: Engine, connector: Connector, api: object) -> list[Process]:
     """One process a shard of the connector; its function gets `api`, the public workflow."""
     options = engine.settings.options(connector.options)
     total = options.parallel_count or 1
@@ -35,11 +34,11 @@ def connector_processes(engine: Engine[Any, Any], connector: Connector, api: obj
     for index in range(1, total + 1):
         shard = Shard(index, total)
         name = topology.joined(connector.name, "connector", "to", engine.name, *topology.shard_parts(shard))
-        owner = topology.role(engine.name, *topology.shard_parts(shard))
-        role = topology.joined(connector.name, "connector", "to", owner)
+        role = topology.connector_role(engine.name, connector.name, shard)
+        consumer = topology.connector_consumer(engine.name, connector.name)
         feed = _Feed(engine, connector, api, name)
-        body = _body(connector, feed, topology.consumer(role, shard), shard, options.max_in_flight or 1)
-        processes.append(Process(name=name, role=role, body=body, group=role_group(engine.name, shard)))
+        body = _body(connector, feed, consumer, shard, options.max_in_flight or 1)
+        processes.append(Process(name=name, role=role, body=body, group=topology.shard_group(engine.name, shard)))
     return processes
 
 
@@ -54,13 +53,13 @@ def _body(
 
 
 class _Feed:
-    def __init__(self, engine: Engine[Any, Any], connector: Connector, api: object, process: str) -> None:
+    def __init__(self, engine: Engine, connector: Connector, api: object, process: str) -> None:
         self._engine, self._connector, self._api, self._process = engine, connector, api, process
         self._options = engine.settings.options(connector.options)
         self._metrics = engine.metrics.process(engine.name, process)
 
     async def handle(self, event: ConnectorEvent) -> None:
-        """Call the function until it succeeds, or bury the event."""
+        """Call the function until it succeeds, or put the event into the dead letters."""
         engine = self._engine
         await self._wait_for_lag(event)
         began = asyncio.get_running_loop().time()
@@ -70,7 +69,7 @@ class _Feed:
             except Exception as error:  # noqa: BLE001 - whatever the function raises is tried again, then buried
                 self._report(event, error, attempt)
                 if attempt == ATTEMPTS:
-                    await self._bury(event, error)
+                    await self._put_aside(event, error)
                     return
                 delay = self._options.back_off().delay(attempt, engine.ids.draw)
                 await Wake(engine.clock).sleep(until=engine.now() + delay)
@@ -99,7 +98,7 @@ class _Feed:
             extra={"workflow": self._engine.name, "foreign_id": event.foreign_id, "process_name": self._process},
         )
 
-    async def _bury(self, event: ConnectorEvent, error: Exception) -> None:
+    async def _put_aside(self, event: ConnectorEvent, error: Exception) -> None:
         letter = DeadLetter(
             workflow_name=self._engine.name,
             source=self._process,
@@ -107,4 +106,4 @@ class _Feed:
             reason=clip(error_text(error)),
             created_at=self._engine.now(),
         )
-        await self._engine.records.bury([letter])
+        await self._engine.records.add_dead_letters([letter])

@@ -1,22 +1,27 @@
 """Consumes the events of one topic for one shard: many runs at once, each run one at a time.
 
-Owns delivery and nothing else: which versions are handled, joined, dropped or left for later, and what may be
+How it works. Three loops run while the receiver is open. `_read` takes events from the receiver and gives each a
+ticket; a finished ticket lets the partition's low-water mark rise. `_dispatch` looks up, in one batch, the records of
+as many waiting tickets as there are free slots, and judges each event against its record. The third acknowledges.
+A run that is being handled is in `_running`; news of it waits in its `_Handling`: tickets of the same version are
+finished with it, later ones (`later`) are judged again afterwards, and a later version that this process committed
+itself (`follow`) is handled next without asking the store.
+
+Owns delivery and nothing else: which versions are handled, joined, dropped or left for later, and which events may be
 acknowledged. What handling means is the caller's: a `Work` judges an event against its record and handles the record.
 
 A version reaches the consumer on two ways, in memory through the fast lane and durably through the stream. Whichever
-comes first is handled; the other joins it. Acknowledged is only what was finished.
+comes first is handled; the other joins it. Only finished events are acknowledged.
 """
 
 import asyncio
-import logging
-from abc import abstractmethod
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+import contextvars
+from collections import deque
 from datetime import timedelta
-from typing import Protocol
 
 import anyio
 
+from .._engine.log import SafeLogger
 from .._engine.metrics import ProcessMetrics
 from .._engine.wake import first_of
 from .._model.event import Event
@@ -24,40 +29,19 @@ from .._model.record import Record
 from .._model.shard import Shard, partition_of
 from ..errors import WorkflowError
 from ..protocols import EventReceiver
+from .acknowledger import Acknowledger
+from .finished_versions import FinishedVersions
 from .lease_term import LeaseTerm, end
 from .stream_reader import Reader
-from .watermark import HOLD_LIMIT, Ticket, Watermark
+from .watermark import Ticket
+from .work import Work
 
-REMEMBERED = 50_000
-"""Finished versions a consumer remembers; for one it forgot it asks the store."""
 READ = 1000
 """Events read at once, and events that may wait for a slot before reading stops."""
 REREADS = (0.05, 0.2, 1.0)
 """Seconds between looks at a record that seems older than its event (a store that lags behind the stream)."""
-ACK_DELAY = 0.05
-"""Seconds that acknowledgements are collected."""
 REOPEN = 1.0
 """Seconds before a stream that failed is read again."""
-
-
-class Work(Protocol):
-    """What a consumer is for."""
-
-    @abstractmethod
-    async def lookup(self, run_ids: Sequence[str]) -> "dict[str, Record]":
-        """The present records of these runs."""
-
-    @abstractmethod
-    def judge(self, event: Event, record: Record | None) -> str | None:
-        """Why this event needs no handling; None if it does. An event ahead of its record is not asked about."""
-
-    @abstractmethod
-    async def handle(self, record: Record, attempt: int) -> bool:
-        """Deal with this version; `attempt` is which try the event asks for.
-
-        Returns True if the version is dealt with for good, False if another event of it will come. An exception means
-        that it could not be dealt with now: it is tried again shortly.
-        """
 
 
 class _Handling:
@@ -79,7 +63,6 @@ class Consumer:
     Args:
         reader: opens the receiver; called again after an error of the stream.
         name: the consumer's name; events addressed to another consumer are dropped.
-        partitions: of the stream.
         slots: runs handled at the same time.
         lag_alert: the lag above which the lag alert metric is 1.
         metrics, logger: for skips, lags and errors.
@@ -93,28 +76,30 @@ class Consumer:
         workflow_name: str,
         name: str,
         shard: Shard,
-        partitions: int,
         slots: int,
         lag_alert: timedelta | None,
         metrics: ProcessMetrics,
-        logger: logging.Logger,
+        logger: SafeLogger,
     ) -> None:
         self._lag_alert = None if lag_alert is None else lag_alert.total_seconds()
         self._work, self._reader = work, reader
         self._workflow_name, self._name = workflow_name, name
-        self._shard, self._partitions, self._slots = shard, partitions, slots
+        self._shard, self._slots = shard, slots
+        self._partitions = 1
         self._metrics, self._logger = metrics, logger
         self._running: dict[str, _Handling] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: deque[Ticket] = deque()
-        self._done: OrderedDict[str, int] = OrderedDict()
-        self._marks: dict[int, Watermark] = {}
+        self._done = FinishedVersions()
+        self._acks = Acknowledger(self._rested)
         self._work_waits = asyncio.Event()
         self._room = asyncio.Event()
-        self._ack_due = asyncio.Event()
         self._open = False
         # Asking for the running loop costs a system call each time.
         self._loop = asyncio.get_running_loop()
+        # The context in which the workflow was started. A handling begins wherever a version was committed, perhaps
+        # in the request of a stranger: its context variables must not reach the handler.
+        self._context = contextvars.copy_context()
 
     # -- the lane --------------------------------------------------------------------------------------------
 
@@ -130,7 +115,7 @@ class Consumer:
         if handling is not None:
             if record.version > handling.version:
                 handling.follow = record
-        elif self._free() > 0 and not self._waiting and self._done.get(record.run_id, 0) < record.version:
+        elif self._free() > 0 and not self._waiting and not self._done.includes(record.run_id, record.version):
             self._start(record, _Handling(record.version))
 
     # -- life ------------------------------------------------------------------------------------------------
@@ -146,7 +131,7 @@ class Consumer:
                     async with self._reader.open() as receiver:
                         await self._consume(receiver, term)
                         await term.drain(self._tasks)
-                        await self._ack(receiver)
+                        await self._acks.acknowledge(receiver)
                 except WorkflowError as error:
                     self._metrics.error()
                     self._logger.warning("the stream failed, reading starts again: %s", error)
@@ -157,13 +142,14 @@ class Consumer:
                 await end(self._tasks)
 
     async def _consume(self, receiver: EventReceiver, term: LeaseTerm) -> None:
-        # What an earlier receiver delivered and nobody started comes again.
+        # Events of an earlier receiver that were not started come again.
         self._waiting.clear()
-        self._marks.clear()
+        self._acks.reset()
+        self._partitions = self._reader.partitions()
         self._open = True
         draining = asyncio.ensure_future(term.draining.wait())
         loops = [
-            asyncio.ensure_future(loop) for loop in (self._read(receiver), self._dispatch(), self._ack_all(receiver))
+            asyncio.ensure_future(loop) for loop in (self._read(receiver), self._dispatch(), self._acks.run(receiver))
         ]
         try:
             await asyncio.wait([draining, *loops], return_when=asyncio.FIRST_COMPLETED)
@@ -182,11 +168,8 @@ class Consumer:
             events = await receiver.receive(READ)
             self._metrics.lag(self._reader.age(events[0]), self._lag_alert)
             for event in events:
-                mark = self._marks.get(event.partition)
-                if mark is None:
-                    mark = self._marks[event.partition] = Watermark()
-                self._take(mark.begin(event))
-            self._ack_due.set()
+                self._take(self._acks.begin(event))
+            self._acks.finished_something()
             if len(self._waiting) >= READ:
                 self._room.clear()
 
@@ -198,7 +181,7 @@ class Consumer:
             self._metrics.skipped("filtered out")
             ticket.finish()
             return
-        if self._done.get(event.run_id, 0) >= event.version:
+        if self._done.includes(event.run_id, event.version):
             ticket.finish()
             return
         handling = self._running.get(event.run_id)
@@ -208,7 +191,7 @@ class Consumer:
         elif event.version > handling.version:
             handling.later += (ticket,)
         else:
-            # The version in hand, or one that a committed version has replaced: settled with what is in hand.
+            # Same or older version: acknowledge it when the running handler ends.
             handling.tickets += (ticket,)
 
     def _free(self) -> int:
@@ -231,7 +214,7 @@ class Consumer:
         for _ in range(min(self._free(), len(self._waiting))):
             ticket = self._waiting.popleft()
             event = ticket.event
-            if event.run_id in self._running or self._done.get(event.run_id, 0) >= event.version:
+            if event.run_id in self._running or self._done.includes(event.run_id, event.version):
                 self._take(ticket)
                 continue
             handling = self._running[event.run_id] = _Handling(event.version)
@@ -315,7 +298,7 @@ class Consumer:
         self._track(self._handle(record, handling))
 
     def _track(self, work: "asyncio._CoroutineLike[None]") -> None:
-        task = self._loop.create_task(work)
+        task = self._loop.create_task(work, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -343,15 +326,11 @@ class Consumer:
     def _settle(self, run_id: str, handling: _Handling, *, for_good: bool = True) -> None:
         """Finish the tickets of this version, remember that it is done, and go on with what came meanwhile."""
         if for_good:
-            done = self._done
-            done[run_id] = max(done.get(run_id, 0), handling.version)
-            done.move_to_end(run_id)
-            if len(done) > REMEMBERED:
-                done.popitem(last=False)
+            self._done.add(run_id, handling.version)
         for ticket in handling.tickets:
             ticket.finish()
         if handling.tickets:
-            self._ack_due.set()
+            self._acks.finished_something()
         self._leave(run_id, handling)
 
     def _again(self, run_id: str, handling: _Handling) -> None:
@@ -363,7 +342,7 @@ class Consumer:
     def _leave(self, run_id: str, handling: _Handling) -> None:
         del self._running[run_id]
         follow = handling.follow
-        if follow is not None and self._open and not self._waiting and follow.version > self._done.get(run_id, 0):
+        if follow is not None and self._open and not self._waiting and not self._done.includes(run_id, follow.version):
             next_handling = _Handling(follow.version)
             self._start(follow, next_handling)
         for ticket in handling.later:
@@ -371,26 +350,11 @@ class Consumer:
         if self._waiting:
             self._work_waits.set()
 
-    def _report(self, error: Exception, run_id: str) -> None:
-        self._metrics.error()
-        self._logger.error("could not handle a run: %s", error, exc_info=error, extra={"run_id": run_id})
-
-    # -- acknowledging ---------------------------------------------------------------------------------------
-
-    async def _ack_all(self, receiver: EventReceiver) -> None:
-        while True:
-            # What has been handled for too long lets the mark pass although nothing else happens.
-            open_ = any(mark.is_open for mark in self._marks.values())
-            await first_of(self._ack_due, at_most=HOLD_LIMIT if open_ else None)
-            await asyncio.sleep(ACK_DELAY)
-            self._ack_due.clear()
-            await self._ack(receiver)
-
-    async def _ack(self, receiver: EventReceiver) -> None:
-        now = self._loop.time()
-        risen = [event for mark in self._marks.values() if (event := mark.rise(now)) is not None]
-        if risen:
-            await receiver.ack(risen)
+    def _rested(self) -> None:
         if not self._running and not self._waiting:
             # Nothing is left to be late with.
             self._metrics.lag(0.0, self._lag_alert)
+
+    def _report(self, error: Exception, run_id: str) -> None:
+        self._metrics.error()
+        self._logger.error("could not handle a run: %s", error, exc_info=error, extra={"run_id": run_id})

@@ -5,57 +5,43 @@ failed attempt like a step's.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from .._engine.engine import Engine
-from .._engine.results import error_text, safe_str
+from .._engine.error_text import error_text, safe_str
 from .._model import topology
 from .._model.change import NewVersion
 from .._model.event import Event
-from .._model.record import Record
+from .._model.record import Record, VersionCause
 from .._model.run_state import RunState
-from .._model.shard import WHOLE
-from .consumer import Consumer
-from .lease_term import LeaseTerm
-from .stream_reader import StreamReader
+from .consumer_process import consumer_process
+from .early import came_early
 from .supervisor import Process
+from .timers import timers_of
+from .work import Work
 
 ERASED = b'{"result":"deleted"}'
-"""What replaces an object of which nothing is kept."""
+"""The bytes that replace an erased object."""
 
 
-def delete_process(engine: Engine[Any, Any]) -> Process:
+def delete_process(engine: Engine) -> Process:
     """The process that erases data."""
-    role = topology.role(engine.name, "delete", "consumer")
+    role = topology.delete_consumer(engine.name)
     name = topology.joined("delete", "consumer")
-    reader = StreamReader(engine, topology.delete_topic(engine.name), role, WHOLE)
-
-    async def body(term: LeaseTerm) -> None:
-        consumer = Consumer(
-            DeleteWork(engine, name),
-            reader,
-            workflow_name=engine.name,
-            name=role,
-            shard=WHOLE,
-            partitions=engine.stream.partitions,
-            slots=engine.settings.options().max_in_flight or 1,
-            lag_alert=engine.settings.options().lag_alert,
-            metrics=engine.metrics.process(engine.name, name),
-            logger=engine.logger,
-        )
-        close = engine.lane.open(reader.topic, consumer)
-        try:
-            await consumer.run(term)
-        finally:
-            close()
-
-    return Process(name=name, role=role, body=body)
+    return consumer_process(
+        engine,
+        DeleteWork(engine, name),
+        name=name,
+        role=role,
+        topic=topology.delete_topic(engine.name),
+        consumer=role,
+        options=engine.settings.options(),
+    )
 
 
-class DeleteWork:
+class DeleteWork(Work):
     """The work of the delete consumer."""
 
-    def __init__(self, engine: Engine[Any, Any], process: str) -> None:
+    def __init__(self, engine: Engine, process: str) -> None:
         self._engine, self._process = engine, process
 
     async def lookup(self, run_ids: Sequence[str]) -> dict[str, Record]:
@@ -73,24 +59,25 @@ class DeleteWork:
     async def handle(self, record: Record, attempt: int) -> bool:
         """Erase the data of this run."""
         engine = self._engine
-        if record.due_at > engine.now():
-            await engine.commits.apply(engine.transitions.emitted(record, record.due_at))
+        if await came_early(engine, record, record.due_at):
             return False
         await self._forget_timers(record)
-        await engine.commits.apply(await self._move(record))
+        await engine.commits.apply(await self._version(record))
         return True
 
     async def _forget_timers(self, record: Record) -> None:
         """The run is finished: its timers serve nothing any more, and keep the texts of their errors."""
-        store = self._engine.timeout_store
-        if store is not None and (left := await store.list(self._engine.name, run_id=record.run_id)):
-            await store.cancel([timer.id for timer in left])
+        if self._engine.timeout_store is None:
+            return
+        left = await timers_of(self._engine, record.run_id, completed=True)
+        if left:
+            await self._engine.timeouts.cancel([timer.id for timer in left])
 
-    async def _move(self, record: Record) -> NewVersion:
+    async def _version(self, record: Record) -> NewVersion:
         engine = self._engine
-        attempt_id = engine.ids.attempt_id()
         try:
-            return engine.transitions.deleted(record, await self._kept(record), engine.now(), attempt_id)
+            kept = await self._kept(record)
+            return engine.transitions.deleted(record, kept, engine.stamp(VersionCause.DELETE))
         except Exception as error:
             engine.metrics.error(engine.name, self._process)
             extra = engine.extra(record, self._process)
@@ -98,7 +85,7 @@ class DeleteWork:
                 "erasing failed (attempt %d): %s", record.attempt, safe_str(error), exc_info=error, extra=extra
             )
             delay = engine.settings.options().back_off().delay(record.attempt, engine.ids.draw)
-            return engine.transitions.failed(record, error_text(error), engine.now(), delay, attempt_id)
+            return engine.transitions.failed(record, error_text(error), delay, engine.stamp(VersionCause.FAILURE))
 
     async def _kept(self, record: Record) -> bytes:
         engine = self._engine

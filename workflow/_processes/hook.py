@@ -1,19 +1,19 @@
 """Calls a hook for every pause, cancellation or completion.
 
 A hook sees the run as it was at the event, at least once for each. One that fails is parked: the event is written to
-the outbox again, for this consumer alone, due after a back-off; so it blocks nobody and survives restarts.
+the outbox again, for this consumer alone, due after a back-off; so it blocks no other event and survives restarts.
 """
 
 import asyncio
-from typing import Any
 
 from .._declare.handlers import Handler
+from .._engine.compare_and_swap import compare_and_swap
 from .._engine.engine import Engine
-from .._engine.results import safe_str
+from .._engine.error_text import safe_str
 from .._model import topology
-from .._model.change import Verdict
+from .._model.change import Note
 from .._model.event import Event
-from .._model.record import Record
+from .._model.record import Record, Version
 from .._model.run_state import RunState
 from .._model.shard import WHOLE
 from ..errors import InvalidObject
@@ -26,9 +26,9 @@ PARKS = 5
 """Tries to park an event while its run moves on."""
 
 
-def hook_process(engine: Engine[Any, Any], run_state: RunState, handler: Handler) -> Process:
+def hook_process(engine: Engine, run_state: RunState, handler: Handler) -> Process:
     """The process that calls the hook of one run state."""
-    role = topology.role(engine.name, run_state, "run-state-change-hook", "consumer")
+    role = topology.hook_consumer(engine.name, run_state)
     name = topology.joined(run_state, "run-state-change-hook", "consumer")
     options = engine.settings.options()
     reader = StreamReader(engine, topology.run_state_change_topic(engine.name), role, WHOLE)
@@ -43,7 +43,7 @@ def hook_process(engine: Engine[Any, Any], run_state: RunState, handler: Handler
 
 class _Hook:
     def __init__(
-        self, engine: Engine[Any, Any], run_state: RunState, handler: Handler, process: str, reader: StreamReader
+        self, engine: Engine, run_state: RunState, handler: Handler, process: str, reader: StreamReader
     ) -> None:
         self._engine, self._run_state, self._handler = engine, run_state, handler
         self._process, self._reader, self._consumer = process, reader, reader.name
@@ -79,29 +79,27 @@ class _Hook:
         except Exception as error:  # noqa: BLE001 - whatever a hook raises is tried again later
             await self._park(event, record, error)
 
-    async def _at(self, event: Event) -> Record | None:
+    async def _at(self, event: Event) -> Version | None:
         """The record as it was at the event: the present one, unless the run has moved on since."""
-        record = (await self._engine.records.lookup([event.run_id])).get(event.run_id)
+        record = await self._engine.find(event.run_id)
         if record is None or record.version == event.version:
             return record
-        history = await self._engine.records.history(event.run_id)
-        return next((version for version in history if version.version == event.version), None)
+        found = await self._engine.records.history(event.run_id, after=event.version - 1, limit=1)
+        return found[0] if found and found[0].version == event.version else None
 
-    async def _park(self, event: Event, record: Record, error: Exception) -> None:
+    async def _park(self, event: Event, version: Version, error: Exception) -> None:
         engine = self._engine
         self._metrics.error()
-        extra = engine.extra(record, self._process)
+        extra = engine.extra(version, self._process)
         engine.logger.warning(
             "hook failed (attempt %d): %s", event.attempt, safe_str(error), exc_info=error, extra=extra
         )
         delay = engine.settings.options().back_off().delay(event.attempt, engine.ids.draw)
-        present: Record | None = record
-        for _ in range(PARKS):
-            if present is None:
-                return
-            parked = engine.transitions.parked(present, event, self._consumer, engine.now() + delay)
-            outcome = await engine.commits.apply(parked)
-            if outcome.verdict is not Verdict.CONFLICT:
-                return
-            present = outcome.record
-        raise error
+        due_at = engine.now() + delay
+
+        async def parked(present: Record) -> Note:
+            return engine.transitions.parked(present, event, self._consumer, due_at)
+
+        present = await engine.find(event.run_id)
+        if present is not None:
+            await compare_and_swap(engine, present, parked, tries=PARKS)

@@ -18,7 +18,7 @@ class LeaseTerm:
     """One holding of a role.
 
     Attributes:
-        lease: what the role scheduler granted.
+        lease: the lease that the role scheduler granted.
         draining: set once nothing new may be started.
         began: when the role was granted, by the loop's time.
     """

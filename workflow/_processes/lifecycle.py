@@ -13,11 +13,12 @@ from .delete import delete_process
 from .hook import hook_process
 from .outbox import outbox_process
 from .pause_retry import pause_retry_process
+from .publish import publish
 from .schedule import Scheduled, Trigger, schedule_process
 from .step import step_processes
 from .supervisor import Process, ProcessState, Supervisor
 from .sweep import sweep_process
-from .timeouts_arm import inserter_process
+from .timeouts_arm import arming_process
 from .timeouts_fire import TimeoutPoller
 
 
@@ -25,10 +26,10 @@ class Lifecycle:
     """One workflow, running or not. It may be run again after it stopped.
 
     Args:
-        api: the public workflow, which connectors are given.
+        api: the public workflow; connectors are called with it.
     """
 
-    def __init__(self, engine: Engine[Any, Any], api: object) -> None:
+    def __init__(self, engine: Engine, api: object) -> None:
         self._engine, self._api = engine, api
         self._supervisor: Supervisor | None = None
         self._group: Any = None
@@ -55,6 +56,7 @@ class Lifecycle:
         poller = TimeoutPoller(engine) if engine.definition.timeouts else None
         try:
             async with anyio.create_task_group() as background:
+                background.start_soon(publish, engine)
                 if poller is not None:
                     background.start_soon(poller.run)
                 async with anyio.create_task_group() as group:
@@ -122,7 +124,7 @@ class Lifecycle:
             processes += step_processes(engine, step)
         if poller is not None:
             for status in statuses_of([timeout for of in definition.timeouts.values() for timeout in of]):
-                processes += [poller.process(status), inserter_process(engine, status)]
+                processes += [poller.process(status), arming_process(engine, status)]
         for connector in definition.connectors:
             processes += connector_processes(engine, connector, self._api)
         processes += [hook_process(engine, state, handler) for state, handler in definition.hooks.items()]

@@ -6,7 +6,6 @@ dead letters, so that the others go on; a crash between sending and removing rep
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import anyio
 import msgspec
@@ -16,12 +15,14 @@ from .._engine.wake import Wake
 from .._model import topology
 from .._model.dead_letter import DeadLetter
 from .._model.event import Event, OutboxEvent
-from ..errors import EventsRefused, Unavailable
+from ..errors import EventsRefused
+from ..protocols import WakeUp
 from .lease_term import LeaseTerm, end
 from .supervisor import Process
+from .wake_ups import listen
 
 
-def outbox_process(engine: Engine[Any, Any]) -> Process:
+def outbox_process(engine: Engine) -> Process:
     """The process that relays the workflow's events."""
     options = engine.settings.outbox_options
     name = topology.joined("outbox", "consumer")
@@ -34,7 +35,7 @@ def outbox_process(engine: Engine[Any, Any]) -> Process:
 
 
 class _Relay:
-    def __init__(self, engine: Engine[Any, Any], process: str) -> None:
+    def __init__(self, engine: Engine, process: str) -> None:
         self._engine, self._process = engine, process
         self._options = engine.settings.outbox_options
         self._metrics = engine.metrics.process(engine.name, process)
@@ -42,7 +43,11 @@ class _Relay:
     async def run(self, term: LeaseTerm) -> None:
         """Relay until the role must be given up."""
         wake = Wake(self._engine.clock)
-        helpers = [asyncio.ensure_future(self._listen(wake)), asyncio.ensure_future(self._watch(wake, term))]
+        engine = self._engine
+        helpers = [
+            asyncio.ensure_future(listen(engine.records, WakeUp.OUTBOX, engine.name, wake)),
+            asyncio.ensure_future(self._watch(wake, term)),
+        ]
         try:
             while not term.draining.is_set():
                 wake.clear()
@@ -58,14 +63,6 @@ class _Relay:
             with anyio.CancelScope(shield=True):
                 await end(helpers)
 
-    async def _listen(self, wake: Wake) -> None:
-        while True:
-            try:
-                await self._engine.records.wait_for_outbox(self._engine.name)
-            except Unavailable:
-                await asyncio.sleep(self._options.err_back_off.total_seconds() or 0.5)
-            wake.set()
-
     async def _watch(self, wake: Wake, term: LeaseTerm) -> None:
         await term.draining.wait()
         wake.set()
@@ -79,17 +76,17 @@ class _Relay:
         try:
             await engine.stream.send([one.event for one in waiting])
         except EventsRefused as refusal:
-            await self._bury([waiting[index] for index in refusal.indexes], refusal.why)
+            await self._put_aside([waiting[index] for index in refusal.indexes], refusal.why)
         await engine.records.delete_outbox([one.id for one in waiting])
         self._metrics.latency(asyncio.get_running_loop().time() - began)
 
-    async def _bury(self, refused: Sequence[OutboxEvent], why: str) -> None:
+    async def _put_aside(self, refused: Sequence[OutboxEvent], why: str) -> None:
         engine = self._engine
         self._metrics.error()
         engine.logger.error(
             "%d events refused by the stream: %s", len(refused), why, extra={"process_name": self._process}
         )
-        await engine.records.bury([self._letter(one.event, why) for one in refused])
+        await engine.records.add_dead_letters([self._letter(one.event, why) for one in refused])
 
     def _letter(self, event: Event, why: str) -> DeadLetter:
         return DeadLetter(

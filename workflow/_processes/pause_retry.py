@@ -5,15 +5,14 @@ It reads the store, not the stream, so no run is forgotten. A pause by a person 
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 from .._engine.engine import Engine
 from .._engine.wake import sleep_unless
 from .._model import topology
-from .._model.record import Record
+from .._model.record import Record, VersionCause
 from .lease_term import LeaseTerm
 from .supervisor import Process
-from .timeouts_fire import rearm_timers
+from .timers import rearm_timers
 
 PAGE = 100
 """Runs resumed at once."""
@@ -23,7 +22,7 @@ LEAST = timedelta(milliseconds=10)
 MOST = timedelta(minutes=1)
 
 
-def pause_retry_process(engine: Engine[Any, Any], after: timedelta) -> Process:
+def pause_retry_process(engine: Engine, after: timedelta) -> Process:
     """The process that resumes runs paused for longer than `after`."""
     name = topology.joined("paused", "records", "retry", "consumer")
 
@@ -37,14 +36,14 @@ def pause_retry_process(engine: Engine[Any, Any], after: timedelta) -> Process:
     return Process(name=name, role=topology.role(engine.name, name), body=body)
 
 
-async def _resume_page(engine: Engine[Any, Any], after: timedelta) -> int:
+async def _resume_page(engine: Engine, after: timedelta) -> int:
     paused = await engine.records.list_auto_paused(engine.name, paused_before=engine.now() - after, limit=PAGE)
     # At once, so that they are written together.
     await asyncio.gather(*(_resume(engine, record) for record in paused))
     return len(paused)
 
 
-async def _resume(engine: Engine[Any, Any], record: Record) -> None:
-    move = engine.transitions.resumed(record, engine.now(), engine.ids.attempt_id())
-    if (await engine.commits.apply(move)).ok:
+async def _resume(engine: Engine, record: Record) -> None:
+    version = engine.transitions.resumed(record, engine.stamp(VersionCause.RESUME))
+    if (await engine.commits.apply(version)).ok:
         await rearm_timers(engine, record)

@@ -5,13 +5,13 @@ processes believe to hold the role. A slot is not given up because its trigger f
 so, or while the run before it is still live. After downtime there is one catch-up, never a burst.
 """
 
+import asyncio
 import hashlib
 import uuid
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from .._declare.cron import Schedule
 from .._declare.handlers import Handler, ScheduleDeclaration
@@ -64,11 +64,11 @@ class Scheduled:
         return str(uuid.UUID(bytes=hashlib.sha256(key.encode()).digest()[:16], version=5))
 
 
-def schedule_process(engine: Engine[Any, Any], scheduled: Scheduled, trigger: Trigger) -> Process:
+def schedule_process(engine: Engine, scheduled: Scheduled, trigger: Trigger) -> Process:
     """The process that fires one schedule."""
 
     began = engine.now()
-    # Kept across tenures: what this process decided (fired, or skipped) is not decided again after an error.
+    # Kept across terms: a slot that this process fired or skipped is not decided again after an error.
     decided: datetime | None = None
 
     async def body(term: LeaseTerm) -> None:
@@ -88,15 +88,20 @@ def schedule_process(engine: Engine[Any, Any], scheduled: Scheduled, trigger: Tr
     return Process(name=scheduled.name, role=scheduled.role(engine.name), body=body, back_off=back_off)
 
 
-async def _last(engine: Engine[Any, Any], scheduled: Scheduled, since: datetime) -> datetime:
+async def _last(engine: Engine, scheduled: Scheduled, since: datetime) -> datetime:
     """After which moment the next slot counts: the start of the latest run, or without one of this process."""
     record = await engine.records.latest(engine.name, scheduled.foreign_id)
     return since if record is None else record.created_at
 
 
-async def _fire(engine: Engine[Any, Any], scheduled: Scheduled, trigger: Trigger, slot: datetime) -> None:
+async def _asked(engine: Engine, filter_: Handler) -> object:
+    """The answer of the filter, called in a task and so in a context of its own."""
+    return await asyncio.get_running_loop().create_task(engine.invoker.call(filter_))
+
+
+async def _fire(engine: Engine, scheduled: Scheduled, trigger: Trigger, slot: datetime) -> None:
     """Start the slot's run. An error leaves: the process comes back, and the slot is still due."""
-    if scheduled.filter is not None and not await engine.invoker.call(scheduled.filter):
+    if scheduled.filter is not None and not await _asked(engine, scheduled.filter):
         return
     try:
         await trigger(scheduled.run_id(engine.name, slot))

@@ -1,97 +1,69 @@
 """Runs the step of a status: from a due version of a run to the version after it.
 
-Owns what happens around a step's handler: whether the version is still to be handled, the failure that an earlier
-crash counts as, and the one write that its result, or its failure, becomes.
+Owns what happens around a step's handler: whether the version is still to be handled, and the one write that its
+result, or its failure, becomes.
 """
 
-import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from .._declare.handlers import Step
-from .._engine.engine import Engine, role_group
-from .._engine.results import auto_pause, error_text, failure, interpret, safe_str
+from .._engine.engine import Engine
+from .._engine.error_text import error_text, safe_str
+from .._engine.results import auto_pause, failure, interpret
 from .._model import topology
-from .._model.change import Mark, NewVersion
+from .._model.change import NewVersion, Note
 from .._model.event import Event
-from .._model.record import Record
+from .._model.record import Record, VersionCause
 from .._model.run_state import RUNNABLE
 from .._model.shard import Shard
 from ..errors import InvalidObject
-from ..options import Options
-from .consumer import Consumer
+from .consumer_process import consumer_process
+from .crash_guard import CRASHED, CrashGuard
+from .early import came_early
 from .lease_term import LeaseTerm
-from .stream_reader import StreamReader
 from .supervisor import Process
-
-SUSPICION = 60.0
-"""Seconds after an unclean takeover in which the start of each handler is noted durably before it runs."""
-EARLY = 0.5
-"""Seconds at most that an event which came too early is held before it is emitted again."""
-CRASHED = "the process that handled this attempt ended before it had a result"
+from .work import Work
 
 
-def step_processes(engine: Engine[Any, Any], step: Step) -> list[Process]:
+def step_processes(engine: Engine, step: Step) -> list[Process]:
     """One process a shard of the step."""
     options = engine.settings.options(step.options)
     total = options.parallel_count or 1
     processes = []
     for index in range(1, total + 1):
         shard = Shard(index, total)
-        role = topology.role(engine.name, step.status, *topology.shard_parts(shard))
         name = topology.joined(engine.definition.status_text(step.status), *topology.shard_parts(shard))
-        work = StepWork(engine, step, name)
-        reader = StreamReader(engine, topology.topic(engine.name, step.status), topology.consumer(role, shard), shard)
         processes.append(
-            Process(
+            consumer_process(
+                engine,
+                StepWork(engine, step, name),
                 name=name,
-                role=role,
-                body=_body(engine, work, reader, shard, options),
-                group=role_group(engine.name, shard),
+                role=topology.step_role(engine.name, step.status, shard),
+                topic=topology.topic(engine.name, step.status),
+                consumer=topology.step_consumer(engine.name, step.status),
+                options=options,
+                shard=shard,
+                group=topology.shard_group(engine.name, shard),
             )
         )
     return processes
 
 
-def _body(engine: Engine[Any, Any], work: "StepWork", reader: StreamReader, shard: Shard, options: Options) -> Any:
-    async def body(term: LeaseTerm) -> None:
-        work.begin(term)
-        consumer = Consumer(
-            work,
-            reader,
-            workflow_name=engine.name,
-            name=reader.name,
-            shard=shard,
-            partitions=engine.stream.partitions,
-            slots=options.max_in_flight or 1,
-            lag_alert=options.lag_alert,
-            metrics=engine.metrics.process(engine.name, work.process),
-            logger=engine.logger,
-        )
-        close = engine.lane.open(reader.topic, consumer)
-        try:
-            await consumer.run(term)
-        finally:
-            close()
-
-    return body
-
-
-class StepWork:
+class StepWork(Work):
     """The work of one shard of one step."""
 
-    def __init__(self, engine: Engine[Any, Any], step: Step, process: str) -> None:
+    def __init__(self, engine: Engine, step: Step, process: str) -> None:
         self._engine, self._step, self.process = engine, step, process
         self._options = engine.settings.options(step.options)
         self._metrics = engine.metrics.process(engine.name, process)
         lag = self._options.consume_lag
         # Without timers the outbox holds the event back; with them it comes at once, and waiting is done here.
         self._lag = lag if lag and step.status in engine.definition.timeouts else None
-        self._term: LeaseTerm | None = None
+        self._guard: CrashGuard
 
     def begin(self, term: LeaseTerm) -> None:
-        """A term starts; an unclean takeover makes the first minute suspicious."""
-        self._term = term
+        """A term of the role starts."""
+        self._guard = CrashGuard(self._engine, term)
 
     async def lookup(self, run_ids: Sequence[str]) -> dict[str, Record]:
         """The present records."""
@@ -108,88 +80,64 @@ class StepWork:
         if record.run_state not in RUNNABLE:
             self._engine.debug("Skipping consumption of stopped workflow record", record, self.process)
             return "record stopped"
-        return "next value specified skip" if record.skipped else None
+        return "next value specified skip" if record.marks.skipped else None
 
     async def handle(self, record: Record, attempt: int) -> bool:
-        """Run the step for this version and commit what comes of it."""
+        """Run the step for this version and commit its result."""
         engine = self._engine
         # A version that a failed attempt made waits for its back-off alone, as it does where the outbox delays.
         lag = self._lag if record.attempt == 1 else None
-        due = record.updated_at + lag if lag else record.due_at
-        if due > engine.now():
-            # Early: a duplicate of a delayed event, or a lag that is waited for here. It comes again when it is due.
-            if lag is None:
-                # Or the relay's clock is ahead of ours, and would send it again at once.
-                await asyncio.sleep(min((due - engine.now()).total_seconds(), EARLY))
-            await engine.commits.apply(engine.transitions.emitted(record, due))
+        if await came_early(engine, record, record.updated_at + lag if lag else record.due_at):
             return False
-        if record.started_by and record.started_by != self._mark_of_this_term():
-            await self._commit(record, failure(engine, record, CRASHED, self._options, engine.ids.attempt_id()))
-            return True
-        if self._suspicious():
-            mark = Mark(run_id=record.run_id, version=record.version, started_by=self._mark_of_this_term())
-            try:
-                if not (await engine.commits.apply(mark)).ok:
-                    return True
-                await self._attempt(record)
-            except asyncio.CancelledError:
-                # Being asked to stop is no crash: take the note back, the attempt does not count.
-                await engine.commits.apply(Mark(run_id=record.run_id, version=record.version, started_by=""))
-                raise
+        if self._guard.crashed(record):
+            stamp = engine.stamp(VersionCause.CRASH)
+            await self._commit(record, failure(engine, record, CRASHED, self._options, stamp))
         else:
-            await self._attempt(record)
+            await self._guard.attempt(record, self._attempt)
         return True
 
     async def _attempt(self, record: Record) -> None:
         engine = self._engine
-        attempt_id = engine.ids.attempt_id()
         try:
             run = engine.handling(record)
         except InvalidObject as error:
-            await self._commit(record, auto_pause(engine, record, str(error), error_text(error), attempt_id))
+            stamp = engine.stamp(VersionCause.FAILURE)
+            await self._commit(record, auto_pause(engine, record, str(error), error_text(error), stamp))
             return
         try:
             with engine.span("step", record):
                 result = await engine.invoker.call(self._step.handler, run, timeout=self._options.timeout)
-            move = interpret(engine, record, run, result, self._step.destinations, attempt_id)
+            stamp = engine.stamp(VersionCause.STEP)
+            version = interpret(engine, record, run, result, self._step.destinations, stamp)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
-            await self._fail(record, error, attempt_id)
+            await self._fail(record, error)
             return
-        if move is None:
+        if version is None:
             await self._skip(record)
             return
         try:
-            await self._commit(record, move)
+            await self._commit(record, version)
         except Exception as error:  # noqa: BLE001 - data the store refuses is a failed attempt too
-            await self._fail(record, error, engine.ids.attempt_id())
+            await self._fail(record, error)
 
     async def _skip(self, record: Record) -> None:
         self._engine.debug("skipping update", record, self.process)
         self._metrics.skipped("next value specified skip")
-        await self._engine.commits.apply(Mark(run_id=record.run_id, version=record.version, skipped=True))
+        await self._engine.commits.apply(Note(run_id=record.run_id, version=record.version, skipped=True))
 
-    async def _fail(self, record: Record, error: Exception, attempt_id: str) -> None:
+    async def _fail(self, record: Record, error: Exception) -> None:
         engine = self._engine
         self._metrics.error()
         extra = engine.extra(record, self.process)
         engine.logger.warning("attempt %d failed: %s", record.attempt, safe_str(error), exc_info=error, extra=extra)
-        move = failure(engine, record, error_text(error), self._options, attempt_id)
-        if move.record.auto_paused:
+        stamp = engine.stamp(VersionCause.FAILURE)
+        version = failure(engine, record, error_text(error), self._options, stamp)
+        if version.record.auto_paused:
             engine.debug("paused record after exceeding allowed error count", record, self.process)
-        await self._commit(record, move)
+        await self._commit(record, version)
 
-    async def _commit(self, record: Record, move: NewVersion) -> None:
-        outcome = await self._engine.commits.apply(move)
+    async def _commit(self, record: Record, version: NewVersion) -> None:
+        outcome = await self._engine.commits.apply(version)
         if not outcome.ok:
-            # Somebody moved the run meanwhile (a verb, a callback, another holder): that counts, this does not.
+            # Another writer moved the run meanwhile (a verb, a callback, another holder): that counts, this does not.
             self._engine.debug("result dropped: the run was moved meanwhile", record, self.process)
-
-    def _suspicious(self) -> bool:
-        term = self._term
-        if term is None or not term.lease.unclean:
-            return False
-        return asyncio.get_running_loop().time() - term.began < SUSPICION
-
-    def _mark_of_this_term(self) -> str:
-        token = self._term.lease.token if self._term is not None else 0
-        return f"{self._engine.ids.process_id}-{token}"

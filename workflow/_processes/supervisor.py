@@ -5,7 +5,6 @@ then roles are released, so that another process takes over at once.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from enum import IntEnum
 
 import anyio
 
+from .._engine.log import SafeLogger
 from .._engine.metrics import Metrics
 from .._engine.wake import first_of
 from ..errors import BackendNotOpen
@@ -22,7 +22,7 @@ from .lease_term import LeaseTerm
 
 
 class ProcessState(IntEnum):
-    """What a process is doing."""
+    """The state of a process."""
 
     UNKNOWN = 0
     SHUTDOWN = 1
@@ -69,7 +69,7 @@ class Supervisor:
     """
 
     def __init__(
-        self, workflow_name: str, roles: RoleScheduler, metrics: Metrics, logger: logging.Logger, *, debug: bool
+        self, workflow_name: str, roles: RoleScheduler, metrics: Metrics, logger: SafeLogger, *, debug: bool
     ) -> None:
         self._workflow_name, self._roles, self._debug = workflow_name, roles, debug
         self._metrics, self._logger = metrics, logger
@@ -190,4 +190,4 @@ class Supervisor:
 
 
 DRAIN = timedelta(seconds=30)
-"""How long handlers may finish when nobody says otherwise."""
+"""How long handlers may finish by default."""

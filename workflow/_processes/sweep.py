@@ -6,9 +6,10 @@ oldest that the relay has not sent. Each re-emission of a version doubles the wa
 """
 
 import asyncio
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Any
+from typing import TypeAlias
 
 from .._declare.handlers import statuses_of
 from .._engine.engine import Engine
@@ -16,24 +17,29 @@ from .._engine.results import auto_pause
 from .._engine.wake import sleep_unless
 from .._model import topology
 from .._model.query import StalledQuery
-from .._model.record import Record
+from .._model.record import Record, VersionCause
 from .._model.run_state import RUNNABLE
-from .._model.shard import WHOLE
 from .lease_term import LeaseTerm
 from .supervisor import Process
 
 PAGE = 500
 """Runs swept at once; the next page follows at once if this one was full."""
 
+LATELY = timedelta(hours=1)
+"""How long a release that is gone still counts: it may only be restarting."""
 
-def sweep_process(engine: Engine[Any, Any]) -> Process:
+_Reading: TypeAlias = tuple[str, str]
+"""A topic, and the name of a consumer that reads it."""
+
+
+def sweep_process(engine: Engine) -> Process:
     """The process that looks for stalled runs."""
     name = topology.joined("sweep", "consumer")
     return Process(name=name, role=topology.role(engine.name, name), body=_Sweeper(engine, name).run)
 
 
 class _Sweeper:
-    def __init__(self, engine: Engine[Any, Any], process: str) -> None:
+    def __init__(self, engine: Engine, process: str) -> None:
         self._engine, self._process = engine, process
         self._after = engine.settings.sweep_after
         definition = engine.definition
@@ -41,6 +47,15 @@ class _Sweeper:
         self._timers = statuses_of([timeout for of in definition.timeouts.values() for timeout in of])
         status_type: type[IntEnum] = definition.status_type
         self._known = tuple(int(status) for status in status_type)
+        self._readings = {status: self._readings_of(status) for status in {*self._steps, *self._timers}}
+        self._deletions: _Reading = (topology.delete_topic(engine.name), topology.delete_consumer(engine.name))
+
+    def _readings_of(self, status: int) -> tuple[_Reading, ...]:
+        name = self._engine.name
+        topic = topology.topic(name, status)
+        step = ((topic, topology.step_consumer(name, status)),) if status in self._steps else ()
+        timers = ((topic, topology.timer_consumer(name, status)),) if status in self._timers else ()
+        return (*step, *timers)
 
     async def run(self, term: LeaseTerm) -> None:
         """Look again and again until the role must be given up."""
@@ -49,17 +64,21 @@ class _Sweeper:
             await sleep_unless(term.draining, self._engine.clock, self._engine.now() + self._after / 2)
 
     async def _sweep(self, term: LeaseTerm) -> None:
+        """Sweep the statuses together that have the same limit: runs due before it have no unread event."""
         engine = self._engine
         now = engine.now()
         settled = await self._sent(now)
-        per_status = {status: await self._unread(status, settled) for status in {*self._steps, *self._timers}}
-        deletions = await self._limit(topology.delete_topic(engine.name), self._delete_consumer(), settled)
-        for due_before in sorted({*per_status.values(), deletions, settled}):
+        unread = await self._unread(settled)
+        # A newer release that is being deployed may have put a run where only it can go on.
+        known = (*self._known, *await self._known_to_others())
+        limits = {status: self._limit(status, unread, settled) for status in {*self._steps, *self._timers}}
+        deletions = unread.get(self._deletions, settled)
+        for due_before in sorted({*limits.values(), deletions, settled}):
             query = StalledQuery(
                 workflow_name=engine.name,
-                step_statuses=tuple(s for s in self._steps if per_status[s] == due_before),
-                timer_statuses=tuple(s for s in self._timers if per_status[s] == due_before),
-                known_statuses=self._known if due_before == settled else (),
+                step_statuses=tuple(s for s in self._steps if limits[s] == due_before),
+                timer_statuses=tuple(s for s in self._timers if limits[s] == due_before),
+                known_statuses=known if due_before == settled else (),
                 deletions=deletions == due_before,
                 due_before=due_before,
                 now=now,
@@ -80,36 +99,35 @@ class _Sweeper:
         if record.status not in self._known and record.run_state in RUNNABLE:
             reason = f"status {record.status} is no longer one of {engine.definition.status_type.__name__}"
             engine.logger.error("paused: %s", reason, extra=engine.extra(record, self._process))
-            await engine.commits.apply(auto_pause(engine, record, reason, reason, engine.ids.attempt_id()))
+            await engine.commits.apply(auto_pause(engine, record, reason, reason, engine.stamp(VersionCause.SWEEP)))
             return
         engine.logger.info("stalled, its event is emitted again", extra=engine.extra(record, self._process))
-        await engine.commits.apply(engine.transitions.emitted(record, swept_at=engine.now()))
+        await engine.commits.apply(engine.transitions.emitted(record, reemitted_at=engine.now()))
+
+    async def _known_to_others(self) -> set[int]:
+        """The statuses of every release of this workflow that ran within the last hour."""
+        published = [one for one in await self._engine.records.workflows() if one.info.name == self._engine.name]
+        # By the store's clock; this process publishes too, so the newest is about now.
+        now = max((one.last_at for one in published), default=None)
+        lately = [one for one in published if now is not None and now - one.last_at <= LATELY]
+        return {status.number for one in lately for status in one.info.statuses}
 
     async def _sent(self, now: datetime) -> datetime:
         """Before which moment a run must have been due, so that its event cannot be waiting to be sent.
 
         The first events of the outbox say so, not their age: clocks that differ, or a relay that is always a little
-        behind, must not keep the sweeper from what was lost.
+        behind, must not keep the sweeper from lost runs.
         """
         page = await self._engine.records.list_outbox(self._engine.name, now=now, limit=2)
         return min([now - self._after, *(one.due_at or one.event.created_at for one in page.events)])
 
-    async def _unread(self, status: int, settled: datetime) -> datetime:
-        """Before which moment a run of this status must have been due, so that no consumer will still read of it."""
-        topic = topology.topic(self._engine.name, status)
-        consumers = []
-        if status in self._steps:
-            consumers.append(
-                topology.consumer(topology.role(self._engine.name, status, *topology.shard_parts(WHOLE)), WHOLE)
-            )
-        if status in self._timers:
-            consumers.append(topology.role(self._engine.name, status, "timeout-auto-inserter-consumer"))
-        limits = [await self._limit(topic, consumer, settled) for consumer in consumers]
-        return min(limits)
+    async def _unread(self, settled: datetime) -> Mapping[_Reading, datetime]:
+        """For each consumer that has unread events, the moment of the oldest (or `settled`, if that is earlier)."""
+        readings = [*(one for of in self._readings.values() for one in of), self._deletions]
+        backlogs = await self._engine.stream.backlog(readings)
+        return {
+            reading: min(settled, backlog.oldest) for reading, backlog in backlogs.items() if backlog.oldest is not None
+        }
 
-    def _delete_consumer(self) -> str:
-        return topology.role(self._engine.name, "delete", "consumer")
-
-    async def _limit(self, topic: str, consumer: str, settled: datetime) -> datetime:
-        oldest = await self._engine.stream.lag(topic, consumer)
-        return settled if oldest is None else min(settled, oldest)
+    def _limit(self, status: int, unread: Mapping[_Reading, datetime], settled: datetime) -> datetime:
+        return min([settled, *(unread[one] for one in self._readings[status] if one in unread)])

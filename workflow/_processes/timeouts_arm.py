@@ -5,69 +5,54 @@ a timer twice is one timer; the record's `armed` mark only saves work.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from .._declare.handlers import Timeout
+from .._engine.compare_and_swap import compare_and_swap
 from .._engine.engine import Engine
-from .._engine.results import auto_pause, error_text, safe_str
+from .._engine.error_text import error_text, safe_str
+from .._engine.results import auto_pause
 from .._engine.transitions import AUTO_PAUSE_REASON
 from .._model import topology
-from .._model.change import Mark
+from .._model.change import Note
 from .._model.event import Event
-from .._model.record import Record
+from .._model.record import Record, VersionCause
 from .._model.run import Run
 from .._model.run_state import RUNNABLE
-from .._model.shard import WHOLE
 from .._model.timer import TimeoutRecord
-from ..errors import InvalidObject
-from .consumer import Consumer
-from .lease_term import LeaseTerm
-from .stream_reader import StreamReader
+from ..errors import Conflict, InvalidObject, RecordNotFound
+from .consumer_process import consumer_process
 from .supervisor import Process
+from .timers import timer_id
+from .work import Work
 
 MARKS = 5
-"""Tries to write the mark while the run moves on within its visit; the sweeper finds a visit without one."""
+"""Tries to write the mark while the run moves on within its visit."""
 
 
-def inserter_process(engine: Engine[Any, Any], status: int) -> Process:
+def arming_process(engine: Engine, status: int) -> Process:
     """The process that arms the timers of one status."""
-    role = topology.role(engine.name, status, "timeout-auto-inserter-consumer")
+    role = topology.timer_consumer(engine.name, status)
     name = topology.joined(engine.definition.status_text(status), "timeout-auto-inserter-consumer")
-    work = InserterWork(engine, status, name, role)
-    reader = StreamReader(engine, topology.topic(engine.name, status), role, WHOLE)
-
-    async def body(term: LeaseTerm) -> None:
-        consumer = Consumer(
-            work,
-            reader,
-            workflow_name=engine.name,
-            name=role,
-            shard=WHOLE,
-            partitions=engine.stream.partitions,
-            slots=engine.settings.options().max_in_flight or 1,
-            lag_alert=engine.settings.options(engine.definition.timeouts[status][0].options).lag_alert,
-            metrics=engine.metrics.process(engine.name, name),
-            logger=engine.logger,
-        )
-        close = engine.lane.open(reader.topic, consumer)
-        try:
-            await consumer.run(term)
-        finally:
-            close()
-
-    return Process(name=name, role=role, body=body)
+    alert = engine.settings.options(engine.definition.timeouts[status][0].options).lag_alert
+    return consumer_process(
+        engine,
+        ArmingWork(engine, status, name, role),
+        name=name,
+        role=role,
+        topic=topology.topic(engine.name, status),
+        consumer=role,
+        options=replace(engine.settings.options(), lag_alert=alert),
+    )
 
 
-def timer_id(record: Record, index: int) -> str:
-    """Names a timer of the record's visit."""
-    return f"{record.run_id}/{record.visit}/{index}"
+class ArmingWork(Work):
+    """Arms the timers of one status."""
 
-
-class InserterWork:
-    """The work of the timeout inserter of one status."""
-
-    def __init__(self, engine: Engine[Any, Any], status: int, process: str, consumer: str) -> None:
+    def __init__(self, engine: Engine, status: int, process: str, consumer: str) -> None:
         self._engine, self._status, self._process, self._consumer = engine, status, process, consumer
         self._timeouts: tuple[Timeout, ...] = engine.definition.timeouts[status]
 
@@ -83,14 +68,14 @@ class InserterWork:
             return "event record version lower than latest record version"
         if record.run_state not in RUNNABLE:
             return "record stopped"
-        return "" if record.armed else None
+        return "" if record.marks.timers_armed else None
 
     async def handle(self, record: Record, attempt: int) -> bool:
         """Create the timers of this visit."""
         engine = self._engine
         if record.version != record.visit:
             # Handed over by the lane in the middle of a visit: only the store knows whether it is armed.
-            present = (await engine.records.lookup([record.run_id])).get(record.run_id)
+            present = await engine.find(record.run_id)
             if (
                 present is None
                 or present.visit != record.visit
@@ -101,8 +86,8 @@ class InserterWork:
         try:
             run = engine.handling(record)
         except InvalidObject as error:
-            move = auto_pause(engine, record, str(error), error_text(error), engine.ids.attempt_id())
-            await engine.commits.apply(move)
+            stamp = engine.stamp(VersionCause.FAILURE)
+            await engine.commits.apply(auto_pause(engine, record, str(error), error_text(error), stamp))
             return True
         try:
             timeouts = await self._timers(record, run)
@@ -139,7 +124,7 @@ class InserterWork:
 
     def _record(self, timeout: Timeout, record: Record, expire_at: datetime) -> TimeoutRecord:
         return TimeoutRecord(
-            id=timer_id(record, timeout.index),
+            id=timer_id(record.run_id, record.visit, timeout.index),
             workflow_name=record.workflow_name,
             foreign_id=record.foreign_id,
             run_id=record.run_id,
@@ -152,15 +137,15 @@ class InserterWork:
         )
 
     async def _mark(self, record: Record) -> None:
-        present: Record | None = record
-        for _ in range(MARKS):
-            if present is None or present.visit != record.visit:
-                return
-            mark = Mark(run_id=present.run_id, version=present.version, armed=True)
-            outcome = await self._engine.commits.apply(mark)
-            if outcome.ok:
-                return
-            present = outcome.record
+        """Note that the timers exist, also while the run moves on within its visit."""
+
+        async def armed(present: Record) -> Note | None:
+            if present.visit != record.visit:
+                return None
+            return Note(run_id=present.run_id, version=present.version, timers_armed=True)
+
+        with suppress(Conflict, RecordNotFound):  # the sweeper finds a visit without the mark
+            await compare_and_swap(self._engine, record, armed, tries=MARKS)
 
     async def _fail(self, record: Record, error: Exception, attempt: int) -> bool:
         """Try again after a back-off, for this consumer alone; pause the run when it failed too often."""
@@ -170,8 +155,8 @@ class InserterWork:
         extra = engine.extra(record, self._process)
         engine.logger.warning("timer failed (attempt %d): %s", attempt, safe_str(error), exc_info=error, extra=extra)
         if options.pause_after_err_count and attempt >= options.pause_after_err_count:
-            move = auto_pause(engine, record, AUTO_PAUSE_REASON, error_text(error), engine.ids.attempt_id())
-            await engine.commits.apply(move)
+            stamp = engine.stamp(VersionCause.FAILURE)
+            await engine.commits.apply(auto_pause(engine, record, AUTO_PAUSE_REASON, error_text(error), stamp))
             return True
         due_at = engine.now() + options.back_off().delay(attempt, engine.ids.draw)
         event = engine.transitions.event(record, attempt=attempt)

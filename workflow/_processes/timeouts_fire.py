@@ -6,26 +6,28 @@ later visit. Its result carries its id as attempt id, so it is applied once even
 """
 
 import asyncio
-import logging
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec.structs import replace
 
 from .._declare.handlers import Timeout
 from .._engine.engine import Engine
-from .._engine.results import auto_pause, error_text, interpret, safe_str
+from .._engine.error_text import error_text, safe_str
+from .._engine.log import SafeLogger
+from .._engine.results import auto_pause, interpret
 from .._engine.transitions import AUTO_PAUSE_REASON, clip
 from .._engine.wake import Wake
 from .._model import topology
 from .._model.change import Verdict
-from .._model.record import Record
+from .._model.record import Record, VersionCause
 from .._model.run_state import RunState
 from .._model.timer import TimeoutRecord
-from ..errors import InvalidObject, InvalidRunState, WorkflowError
+from ..errors import InvalidObject, InvalidRunState
+from ..protocols import WakeUp
 from .lease_term import LeaseTerm
 from .supervisor import Process
-from .timeouts_arm import timer_id
+from .timers import rearm_timers, timer_id
+from .wake_ups import listen
 
 CLAIM = timedelta(seconds=10)
 """How long a claimed timer is out of others' reach: so late fires one whose process was killed with it in hand."""
@@ -43,13 +45,13 @@ CONFLICTS = 5
 class TimeoutPoller:
     """All due timers of one process."""
 
-    def __init__(self, engine: Engine[Any, Any]) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._wake = Wake(engine.clock)
         self._held: dict[int, str] = {}
         self._tasks: dict[asyncio.Task[None], TimeoutRecord] = {}
         self._slots = engine.settings.options().max_in_flight or 1
-        self._logger: logging.Logger = engine.logger
+        self._logger: SafeLogger = engine.logger
         self._polls = {
             status: min(_polling(engine, timeout) for timeout in declared)
             for status, declared in engine.definition.timeouts.items()
@@ -68,16 +70,17 @@ class TimeoutPoller:
                 del self._held[status]
             await term.drain([task for task, timeout in self._tasks.items() if timeout.status == status])
 
-        return Process(name=name, role=topology.role(self._engine.name, status, "timeout-consumer"), body=body)
+        return Process(name=name, role=topology.timer_role(self._engine.name, status), body=body)
 
     async def run(self) -> None:
         """Fire timers until cancelled."""
-        listener = asyncio.ensure_future(self._listen())
+        store = self._engine.timeouts
+        listener = asyncio.ensure_future(listen(store, WakeUp.TIMEOUTS, self._engine.name, self._wake))
         try:
             while True:
                 try:
                     await self._poll()
-                except Exception as error:  # nobody else would start this loop again
+                except Exception as error:  # nothing else would start this loop again
                     extra = {"workflow": self._engine.name}
                     self._logger.error("timers cannot be read now: %s", safe_str(error), exc_info=error, extra=extra)
                     await asyncio.sleep(RETRY)
@@ -86,16 +89,8 @@ class TimeoutPoller:
             for task in self._tasks:
                 task.cancel()
 
-    async def _listen(self) -> None:
-        while True:
-            try:
-                await self._engine.timeouts.wait_for_timeouts(self._engine.name)
-            except WorkflowError:
-                await asyncio.sleep(RETRY)
-            self._wake.set()
-
     async def _poll(self) -> None:
-        """One look: claim what is due and there is room for, then sleep until something may be due."""
+        """One look: claim as many due timers as there is room for, then sleep until another may be due."""
         self._wake.clear()
         room = self._slots - len(self._tasks)
         if not self._held or room <= 0:
@@ -164,7 +159,7 @@ class TimeoutPoller:
         engine = self._engine
         await engine.timeouts.postpone([replace(timeout, due_at=self._later(timeout))])
         # The run may have been resumed, and its timers revived, just before this was written.
-        present = (await engine.records.lookup([timeout.run_id])).get(timeout.run_id)
+        present = await engine.find(timeout.run_id)
         if present is not None and present.run_state is not RunState.PAUSED:
             await rearm_timers(engine, present)
 
@@ -180,37 +175,37 @@ class TimeoutPoller:
         engine = self._engine
         options = engine.settings.options(declared.options)
         try:
-            run = engine.handling(record)
+            run = engine.handling(record, attempt=timeout.attempt, last_error=timeout.last_error)
         except InvalidObject as error:
             await self._unreadable(timeout, record, error, process)
             return None
         began = asyncio.get_running_loop().time()
         try:
-            run.attempt, run.last_error = timeout.attempt, timeout.last_error
             with engine.span("timeout", record):
                 result = await engine.invoker.call(declared.handler, run, engine.now(), timeout=options.timeout)
-            move = interpret(engine, record, run, result, declared.destinations, timeout.id)
+            stamp = engine.stamp(VersionCause.TIMEOUT, attempt_id=timeout.id)
+            version = interpret(engine, record, run, result, declared.destinations, stamp)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
             await self._fail(timeout, declared, record, error, process)
             return None
         finally:
             engine.metrics.latency(engine.name, process, asyncio.get_running_loop().time() - began)
-        if move is None:
+        if version is None:
             engine.debug("skipping update", record, process)
             await engine.timeouts.complete([timeout.id])
             return None
-        outcome = await engine.commits.apply(move)
+        outcome = await engine.commits.apply(version)
         if outcome.verdict is Verdict.CONFLICT and outcome.record is not None:
             return outcome.record
-        if move.record.visit != timeout.visit or move.record.run_state.finished:
+        if version.record.visit != timeout.visit or version.record.run_state.finished:
             declared_here = engine.definition.timeouts.get(timeout.status, ())
-            await engine.timeouts.cancel([timer_id(record, index) for index in range(len(declared_here))])
+            await engine.timeouts.cancel([timer_id(record.run_id, record.visit, n) for n in range(len(declared_here))])
         else:
             await engine.timeouts.complete([timeout.id])
         return None
 
     async def _unreadable(self, timeout: TimeoutRecord, record: Record, error: InvalidObject, process: str) -> None:
-        """The run is paused; its timer waits for the day on which somebody resumes it."""
+        """The run is paused; its timer waits until the run is resumed."""
         engine = self._engine
         engine.metrics.error(engine.name, process)
         await self._pause(record, str(error), error, process)
@@ -219,8 +214,8 @@ class TimeoutPoller:
     async def _pause(self, record: Record, reason: str, error: Exception, process: str) -> None:
         engine = self._engine
         try:
-            move = auto_pause(engine, record, reason, error_text(error), engine.ids.attempt_id())
-            await engine.commits.apply(move)
+            stamp = engine.stamp(VersionCause.FAILURE)
+            await engine.commits.apply(auto_pause(engine, record, reason, error_text(error), stamp))
         except InvalidRunState:
             engine.debug("not paused: the run was stopped meanwhile", record, process)
 
@@ -256,21 +251,5 @@ class TimeoutPoller:
         return self._engine.now() + min(POSTPONEMENT * (1 << doublings), LONGEST_POSTPONEMENT)
 
 
-def _polling(engine: Engine[Any, Any], timeout: Timeout) -> timedelta:
+def _polling(engine: Engine, timeout: Timeout) -> timedelta:
     return engine.settings.options(timeout.options).polling_frequency or AGAIN
-
-
-async def rearm_timers(engine: Engine[Any, Any], record: Record) -> None:
-    """Make the timers of a resumed run due again when they were; their failures are forgotten.
-
-    The run is resumed already, so an error is only reported: the timers are then looked at a few minutes later.
-    """
-    if record.status not in engine.definition.timeouts or engine.timeout_store is None:
-        return
-    try:
-        waiting = await engine.timeouts.list(engine.name, run_id=record.run_id)
-        of_visit = [timer for timer in waiting if not timer.completed and timer.visit == record.visit]
-        if of_visit:
-            await engine.timeouts.postpone([replace(t, due_at=t.expire_at, attempt=1) for t in of_visit])
-    except WorkflowError as error:
-        engine.logger.warning("the timers of a resumed run may be late: %s", error, extra=engine.extra(record))

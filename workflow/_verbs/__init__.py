@@ -1,1 +1,1 @@
-"""What a caller can do to runs: start, call back, wait, steer and list them."""
+"""The verbs: start a run, call it back, wait for it, steer it, list runs."""

@@ -8,7 +8,8 @@ from pathlib import Path
 MAX_TRACE = 4096
 """Characters kept."""
 
-_NOT_THE_CALLERS = tuple(f"{Path(package).parent}{os.sep}" for package in (__file__, asyncio.__file__))
+_PACKAGE = Path(__file__).parents[1]
+_NOT_THE_CALLERS = (f"{_PACKAGE}{os.sep}", f"{Path(asyncio.__file__).parent}{os.sep}")
 
 
 def trace_origin(depth: int = 8) -> str:

@@ -1,15 +1,18 @@
 """The four ports a workflow stands on, opened and closed together."""
 
+import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
-if TYPE_CHECKING:  # which hands this class on
-    from . import EventStreamer, RecordStore, RoleScheduler, TimeoutStore
+from .events import EventStreamer
+from .record_store import RecordStore
+from .roles import RoleScheduler
+from .timeouts import TimeoutStore
 
 _HOME = "_home_backend"
-"""On each part of a ready backend: that backend."""
+"""Attribute by which a part remembers the backend it came from."""
 
 
 @runtime_checkable
@@ -26,17 +29,24 @@ class Backend:
 
     Parts of different backends combine freely. `timeout_store` may be left out by workflows without timeouts. Entering
     the backend enters, in order, every part that is an async context manager; one part that serves several ports is
-    entered once. A part that was taken from a ready backend needs what it shares with its neighbours there, so that
+    entered once. A part that was taken from a ready backend shares connections with its neighbours there, so that
     backend is entered with it; if it is open already it is used as it is, and must be left later than this one.
+
+    Args:
+        release: of the program that uses the backend, for people who look at what runs; left out, the environment
+            variable WORKFLOW_RELEASE.
     """
 
     def __init__(
         self,
-        record_store: "RecordStore",
-        event_streamer: "EventStreamer",
-        role_scheduler: "RoleScheduler",
-        timeout_store: "TimeoutStore | None" = None,
+        record_store: RecordStore,
+        event_streamer: EventStreamer,
+        role_scheduler: RoleScheduler,
+        timeout_store: TimeoutStore | None = None,
+        *,
+        release: str | None = None,
     ) -> None:
+        self.release = os.environ.get("WORKFLOW_RELEASE", "") if release is None else release
         self.record_store = record_store
         self.event_streamer = event_streamer
         self.role_scheduler = role_scheduler
@@ -48,7 +58,7 @@ class Backend:
                     vars(part).setdefault(_HOME, self)
 
     def parts(self) -> Sequence[object]:
-        """What is entered, in order; a subclass puts its shared connection first."""
+        """The parts to enter, in order; a subclass puts its shared connection first."""
         return (self.record_store, self.event_streamer, self.role_scheduler, self.timeout_store)
 
     async def __aenter__(self) -> Self:
@@ -64,7 +74,7 @@ class Backend:
         return self
 
     def _entrance(self, part: object) -> object:
-        """What must be entered for a part: itself, or the backend that it was taken from, unless that is open."""
+        """The object to enter for a part: the part, or the backend that it was taken from, unless that is open."""
         home = getattr(part, _HOME, None)
         if not isinstance(home, Backend) or home is self:
             return part

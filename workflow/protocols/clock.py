@@ -1,4 +1,4 @@
-"""Time as the engine sees it: what is due when.
+"""Time as the engine sees it.
 
 Only due times use this clock (outbox, timers, schedules, `start_at`, back-off, `pause_retry`, `sweep_after`). Polls
 and draining use the loop's time, leases the store's own clock.

@@ -1,4 +1,4 @@
-"""For tests of workflows: a clock that the test moves, and ways to wait for what the engine does.
+"""For tests of workflows: a clock that the test moves, and ways to wait for the engine.
 
 Everything here works on any backend. See `docs/testing.md`.
 """

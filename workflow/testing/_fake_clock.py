@@ -27,7 +27,7 @@ class FakeClock(Clock):
         return self._now
 
     def advance(self, by: timedelta) -> None:
-        """NewVersion the clock; a negative `by` moves it back, which wakes nobody."""
+        """Move the clock forward; a negative `by` moves it back and wakes no sleeper."""
         self.set(self._now + by)
 
     def set(self, now: datetime) -> None:

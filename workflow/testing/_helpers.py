@@ -1,4 +1,4 @@
-"""Waiting for what the engine does, and runs to hand to a handler directly."""
+"""Ways to wait for the engine, and runs to hand to a handler directly."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,17 +7,18 @@ from typing import Any
 
 import msgspec
 
+from .._facade.workflow import Workflow
 from .._model.decision import Decision
 from .._model.record import Meta, Record
 from .._model.run import ObjectT, Run, StatusT
 from .._model.run_state import RunState
-from .._workflow import Workflow
+from .._processes.timers import timers_of
 from ..errors import RecordNotFound, StatusNotConfigured, WaitTimeout
 
 PATIENCE = timedelta(seconds=10)
 """How long these helpers wait when they are not told."""
 LOOK = 0.01
-"""Seconds between looks where nothing announces what is waited for."""
+"""Seconds between looks where no news announces the awaited event."""
 
 
 async def require(
@@ -30,7 +31,7 @@ async def require(
 ) -> Run[ObjectT, StatusT]:
     """Wait until the run of `foreign_id` reaches `status`; its object there must equal `expected_object`.
 
-    The expected object is encoded and decoded first, so that what a codec changes is no difference.
+    The expected object is encoded and decoded first, so that a change by the codec is no difference.
 
     Raises:
         AssertionError: the object is another one.
@@ -104,7 +105,7 @@ async def await_timeout_insert(
         raise StatusNotConfigured(wf.name, status, "it has no timeout")
     deadline = asyncio.get_running_loop().time() + timeout.total_seconds()
     while asyncio.get_running_loop().time() < deadline:
-        armed = await engine.timeouts.list(wf.name, run_id=run_id)
+        armed = await timers_of(engine, run_id, completed=True)
         if any(timer.status == int(status) and timer.foreign_id == foreign_id for timer in armed):
             return
         await asyncio.sleep(LOOK)

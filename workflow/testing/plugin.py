@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .._workflow import Workflow
+from .._facade.workflow import Workflow
 from ..protocols import Backend
 from ._fake_clock import FakeClock
 

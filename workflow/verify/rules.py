@@ -12,12 +12,12 @@ from typing import Protocol
 
 import msgspec
 
-from .._model.record import Record
+from .._model.record import Record, Version
 from .._model.run_state import RUNNABLE, TRANSITIONS, RunState
 
 
 class Rule(Enum):
-    """What a violation breaks."""
+    """The rule that a violation breaks."""
 
     VERSIONS = "versions are 1, 2, 3 … without gap or repeat"
     IDENTITY = "a run keeps its run ID, workflow, foreign ID and time of creation"
@@ -28,7 +28,7 @@ class Rule(Enum):
     ERASURE = "an erased run keeps no object, error or reason of before"
     RECORD = "the record is the last version of the history"
     UNIQUE = "a foreign ID has one live run at most"
-    ACKNOWLEDGED = "what a caller was told is never lost"
+    ACKNOWLEDGED = "an acknowledged version is never lost"
     OVERDUE = "a run that is due is handled"
 
 
@@ -39,7 +39,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
         rule: which.
         run_id: the run.
         version: at which version; 0 when it is not about one.
-        why: what was found, for a person.
+        why: the finding, for a person.
     """
 
     rule: Rule
@@ -53,7 +53,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Graph(Protocol):
-    """What the checker asks about statuses; `StatusGraph` answers it."""
+    """The questions of the checker about statuses; `StatusGraph` answers them."""
 
     @abstractmethod
     def allows(self, origin: int, destination: int, /) -> bool:
@@ -69,7 +69,7 @@ _MAY_STAY = frozenset({RunState.INITIATED, RunState.RUNNING, RunState.REQUESTED_
 
 
 def check_history(
-    history: Sequence[Record], graph: Graph | None = None, *, record: Record | None = None
+    history: Sequence[Version], graph: Graph | None = None, *, record: Record | None = None
 ) -> list[Violation]:
     """Everything that is wrong with one run's history, oldest first.
 
@@ -90,7 +90,7 @@ def check_history(
     ]
 
 
-def check_record(record: Record, version: Record) -> Iterator[Violation]:
+def check_record(record: Version, version: Version) -> Iterator[Violation]:
     """What differs between the record and the history row of its version; objects may."""
     names = (
         "run_id",
@@ -109,17 +109,17 @@ def check_record(record: Record, version: Record) -> Iterator[Violation]:
             yield _violation(Rule.RECORD, record, f"{name} is {stored!r} on the record, {kept!r} in the history")
 
 
-def _violation(rule: Rule, record: Record, why: str) -> Violation:
+def _violation(rule: Rule, record: Version, why: str) -> Violation:
     return Violation(rule=rule, run_id=record.run_id, version=record.version, why=why)
 
 
-def _versions(history: Sequence[Record]) -> Iterator[Violation]:
+def _versions(history: Sequence[Version]) -> Iterator[Violation]:
     for expected, found in enumerate(history, start=1):
         if found.version != expected:
             yield _violation(Rule.VERSIONS, found, f"stands where version {expected} should")
 
 
-def _first(first: Record, graph: Graph | None) -> Iterator[Violation]:
+def _first(first: Version, graph: Graph | None) -> Iterator[Violation]:
     if first.run_state not in (RunState.INITIATED, RunState.COMPLETED):
         yield _violation(Rule.RUN_STATE, first, f"a run begins Initiated or Completed, not {first.run_state}")
     if (first.visit, first.step_version, first.attempt) != (1, 1, 1):
@@ -127,7 +127,7 @@ def _first(first: Record, graph: Graph | None) -> Iterator[Violation]:
     yield from _completion(first, graph)
 
 
-def _step(before: Record, after: Record, graph: Graph | None) -> Iterator[Violation]:
+def _step(before: Version, after: Version, graph: Graph | None) -> Iterator[Violation]:
     for name in ("run_id", "workflow_name", "foreign_id", "created_at"):
         was, became = getattr(before, name), getattr(after, name)
         if was != became:
@@ -138,7 +138,7 @@ def _step(before: Record, after: Record, graph: Graph | None) -> Iterator[Violat
         yield from _stayed(before, after)
 
 
-def _moved(before: Record, after: Record, graph: Graph | None) -> Iterator[Violation]:
+def _moved(before: Version, after: Version, graph: Graph | None) -> Iterator[Violation]:
     """A handler returned a status (perhaps the one the run was at)."""
     if graph is not None and not graph.allows(before.status, after.status):
         yield _violation(Rule.EDGE, after, f"no edge leads from {before.status} to {after.status}")
@@ -149,13 +149,13 @@ def _moved(before: Record, after: Record, graph: Graph | None) -> Iterator[Viola
     yield from _completion(after, graph)
 
 
-def _completion(entered: Record, graph: Graph | None) -> Iterator[Violation]:
+def _completion(entered: Version, graph: Graph | None) -> Iterator[Violation]:
     if graph is not None and graph.is_terminal(entered.status) != (entered.run_state is RunState.COMPLETED):
         kind = "a terminal" if graph.is_terminal(entered.status) else "no terminal"
         yield _violation(Rule.RUN_STATE, entered, f"{entered.run_state} at {entered.status}, which is {kind} status")
 
 
-def _stayed(before: Record, after: Record) -> Iterator[Violation]:
+def _stayed(before: Version, after: Version) -> Iterator[Violation]:
     """A failure, save-and-repeat, pause, resume, cancellation or deletion: the status is the same."""
     was, became = before.run_state, after.run_state
     legal = was in _MAY_STAY if became is was else became in TRANSITIONS[was] and became is not RunState.COMPLETED
@@ -174,7 +174,7 @@ def _stayed(before: Record, after: Record) -> Iterator[Violation]:
         )
 
 
-def _attempts_after(before: Record, after: Record, repeated: bool) -> tuple[int, ...]:
+def _attempts_after(before: Version, after: Version, repeated: bool) -> tuple[int, ...]:
     was, became = before.run_state, after.run_state
     begins_anew = was is RunState.PAUSED and became is RunState.RUNNING
     if repeated or begins_anew or (became is not was and became.finished and became is not RunState.CANCELLED):
@@ -185,7 +185,7 @@ def _attempts_after(before: Record, after: Record, repeated: bool) -> tuple[int,
     return (before.attempt + 1,)
 
 
-def _attempts(history: Sequence[Record]) -> Iterator[Violation]:
+def _attempts(history: Sequence[Version]) -> Iterator[Violation]:
     seen: dict[str, int] = {}
     for version in history:
         if version.attempt_id in seen:
@@ -195,13 +195,13 @@ def _attempts(history: Sequence[Record]) -> Iterator[Violation]:
             seen[version.attempt_id] = version.version
 
 
-def _erasure(history: Sequence[Record]) -> Iterator[Violation]:
+def _erasure(history: Sequence[Version]) -> Iterator[Violation]:
     erased_at = max((v.version for v in history if v.run_state is RunState.DATA_DELETED), default=0)
     for version in history:
-        left = version.object or version.last_error or version.meta.run_state_reason
+        left = version.object or version.last_error or version.meta.run_state_reason or version.meta.reason
         if version.version < erased_at and left:
             yield _violation(Rule.ERASURE, version, f"still holds data although version {erased_at} erased it")
 
 
-def _counts(record: Record) -> str:
+def _counts(record: Version) -> str:
     return f"visit {record.visit}, step_version {record.step_version}, attempt {record.attempt}"

@@ -44,6 +44,7 @@ class Capability(Enum):
     REFUSED_EVENTS = "the stream refuses some events for good, and the factory knows one"
     CONNECTOR = "the adapter brings a connector source that the factory can seed"
     TIMEOUTS = "the backend has a timeout store"
+    WAKE_UPS = "the record store and the timeout store offer wake-ups"
 
 
 class Factory(ABC):

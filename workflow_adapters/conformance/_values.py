@@ -12,9 +12,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from workflow.protocols import (
+    NO_MARKS,
     Change,
+    DeadLetter,
+    DeadLetterQuery,
     Event,
     EventReceiver,
+    EventStreamer,
     Meta,
     NewVersion,
     Outcome,
@@ -23,6 +27,7 @@ from workflow.protocols import (
     RunState,
     TimeoutRecord,
     Verdict,
+    Version,
     topic,
 )
 
@@ -52,7 +57,7 @@ def event_of(record: Record, **fields: Any) -> Event:
 
 
 def created(run_id: str, foreign_id: str | None = None, *, due_at: datetime | None = None, **fields: Any) -> NewVersion:
-    """The move that creates a run at status 1; its attempt id is the run ID, as a trigger's is.
+    """The version that creates a run at status 1; its attempt id is the run ID, as a trigger's is.
 
     `due_at` is for the record and its event; without it the record is due at NOW, the event at once.
     """
@@ -78,7 +83,7 @@ def created(run_id: str, foreign_id: str | None = None, *, due_at: datetime | No
 
 
 def moved(record: Record, *, due_at: datetime | None = None, **fields: Any) -> NewVersion:
-    """The move from this record to its next version: running at the same status unless `fields` say otherwise."""
+    """The change from this record to its next version: running at the same status unless `fields` say otherwise."""
     version = record.version + 1
     at = record.updated_at + SECOND
     changes: dict[str, object] = {
@@ -97,8 +102,28 @@ def moved(record: Record, *, due_at: datetime | None = None, **fields: Any) -> N
 
 
 def unmarked(record: Record) -> Record:
-    """The record without the notes on its version: as a move leaves it, but for `armed` of a visit that goes on."""
-    return msgspec.structs.replace(record, skipped=False, armed=False, started_by="", swept_at=None)
+    """The record without the marks of its version: as a new version leaves it, but for armed timers of its visit."""
+    return msgspec.structs.replace(record, marks=NO_MARKS)
+
+
+def marked(record: Record, **marks: Any) -> Record:
+    """The record with these marks changed."""
+    return msgspec.structs.replace(record, marks=msgspec.structs.replace(record.marks, **marks))
+
+
+def version_of(record: Record) -> Version:
+    """The version that a record is: what its history holds."""
+    return record.as_version()
+
+
+async def letters(store: RecordStore, workflow_name: str, *, limit: int = 100) -> Sequence[DeadLetter]:
+    """The first dead letters of a workflow."""
+    return await store.list_dead_letters(DeadLetterQuery(workflow_name=workflow_name, limit=limit))
+
+
+async def oldest_unread(streamer: EventStreamer, topic_: str, name: str) -> datetime | None:
+    """`created_at` of the oldest event that this consumer has not acknowledged."""
+    return (await streamer.backlog([(topic_, name)]))[topic_, name].oldest
 
 
 def timer(run_id: str = "run", number: int = 0, *, due: timedelta = timedelta(0), **fields: Any) -> TimeoutRecord:

@@ -10,7 +10,7 @@ import msgspec
 from workflow.protocols import WHOLE, Event, EventStreamer, Shard, partition_of
 
 from ._kit import Capability, Subject, cases_of
-from ._values import NOW, SECOND, abandoned, cancelled, gathered, stays_pending, until
+from ._values import NOW, SECOND, abandoned, cancelled, gathered, oldest_unread, stays_pending, until
 from .events import TOPIC, by_partition, some, versions
 
 case = cases_of("events")
@@ -63,7 +63,7 @@ async def what_was_acknowledged_does_not_come_again(subject: Subject) -> None:
 
 @case("design 4.4: low-water mark")
 async def an_acknowledgement_is_for_the_event_and_all_before_it_in_its_partition(subject: Subject) -> None:
-    here, *others = _apart(subject.events.partitions, 2)
+    here, *others = _apart(subject.events.partitions(TOPIC), 2)
     await subject.events.send(some(5, run_id=here))
     for other in others:
         await subject.events.send(some(5, run_id=other, start=10))
@@ -108,7 +108,7 @@ async def an_acknowledgement_is_written_within_a_moment_without_closing(subject:
         await receiver.ack(await gathered(receiver, 4))
 
         async def written() -> bool:
-            return await subject.events.lag(TOPIC, "reader") is None
+            return await oldest_unread(subject.events, TOPIC, "reader") is None
 
         await until(written)
 
@@ -129,20 +129,20 @@ async def from_latest_has_no_effect_on_a_name_with_a_cursor(subject: Subject) ->
 
 @case("design 4.12: cursors belong to partitions", "R-SUITE-GAP")
 async def a_cursor_outlives_a_change_of_the_number_of_shards(subject: Subject) -> None:
-    total = min(2, subject.events.partitions)
+    total = min(2, subject.events.partitions(TOPIC))
     sent = some(40)
     await subject.events.send(sent)
     for index in range(1, total + 1):
         shard = Shard(index, total)
-        own = [event for event in sent if shard.owns(partition_of(event.run_id, subject.events.partitions))]
+        own = [event for event in sent if shard.owns(partition_of(event.run_id, subject.events.partitions(TOPIC)))]
         await _read(subject.events, len(own), ack=versions(own), shard=shard)
     more = some(30, start=40)
     await subject.events.send(more)
     seen: list[Event] = []
-    total = min(3, subject.events.partitions)
+    total = min(3, subject.events.partitions(TOPIC))
     for index in range(1, total + 1):
         shard = Shard(index, total)
-        own = [event for event in more if shard.owns(partition_of(event.run_id, subject.events.partitions))]
+        own = [event for event in more if shard.owns(partition_of(event.run_id, subject.events.partitions(TOPIC)))]
         seen += await _read(subject.events, len(own), shard=shard)
     assert versions(seen) == versions(more), "nothing lost, nothing repeated"
 
@@ -173,9 +173,9 @@ async def the_cursor_of_one_topic_says_nothing_about_another(subject: Subject) -
 async def events_and_cursors_are_there_after_reopening(subject: Subject) -> None:
     await subject.events.send(some(6, run_id="run"))
     await _read(subject.events, 6, ack=[4])
-    partitions = subject.events.partitions
+    partitions = subject.events.partitions(TOPIC)
     await subject.reopen()
-    assert subject.events.partitions == partitions, "the stream keeps the number it was made with"
+    assert subject.events.partitions(TOPIC) == partitions, "the stream keeps the number it was made with"
     assert versions(await _read(subject.events, 2)) == [5, 6]
 
 
@@ -208,27 +208,27 @@ async def what_a_reader_that_died_had_not_acknowledged_another_receives(subject:
 
 @case("R-OUTBOX-8", "design 3: lag")
 async def the_lag_is_the_time_of_the_oldest_event_not_acknowledged(subject: Subject) -> None:
-    assert await subject.events.lag(TOPIC, "reader") is None, "a topic nobody has sent to"
+    assert await oldest_unread(subject.events, TOPIC, "reader") is None, "a topic nobody has sent to"
     await subject.events.send(some(4, run_id="run"))
-    assert await subject.events.lag(TOPIC, "reader") == NOW, "a name that has read nothing"
+    assert await oldest_unread(subject.events, TOPIC, "reader") == NOW, "a name that has read nothing"
     await _read(subject.events, 4)
-    assert await subject.events.lag(TOPIC, "reader") == NOW, "received is not acknowledged"
+    assert await oldest_unread(subject.events, TOPIC, "reader") == NOW, "received is not acknowledged"
     await _read(subject.events, 4, ack=[2])
-    assert await subject.events.lag(TOPIC, "reader") == NOW + 2 * SECOND
-    assert await subject.events.lag(TOPIC, "another reader") == NOW
+    assert await oldest_unread(subject.events, TOPIC, "reader") == NOW + 2 * SECOND
+    assert await oldest_unread(subject.events, TOPIC, "another reader") == NOW
     await _read(subject.events, 2, ack=[4])
-    assert await subject.events.lag(TOPIC, "reader") is None
+    assert await oldest_unread(subject.events, TOPIC, "reader") is None
     await subject.events.send(some(1, run_id="run", start=9))
-    assert await subject.events.lag(TOPIC, "reader") == NOW + 9 * SECOND
+    assert await oldest_unread(subject.events, TOPIC, "reader") == NOW + 9 * SECOND
 
 
 @case("design 3: lag")
 async def the_lag_is_the_oldest_of_all_partitions(subject: Subject) -> None:
-    runs = _apart(subject.events.partitions, 3)
+    runs = _apart(subject.events.partitions(TOPIC), 3)
     for place, run_id in enumerate(runs):
         await subject.events.send(some(2, run_id=run_id, start=10 * place))
     for place in range(len(runs)):
-        assert await subject.events.lag(TOPIC, "reader") == NOW + timedelta(seconds=10 * place)
+        assert await oldest_unread(subject.events, TOPIC, "reader") == NOW + timedelta(seconds=10 * place)
         left = 2 * (len(runs) - place)
         await _read(subject.events, left, ack=[10 * place + 2])
-    assert await subject.events.lag(TOPIC, "reader") is None
+    assert await oldest_unread(subject.events, TOPIC, "reader") is None

@@ -64,7 +64,7 @@ async def an_event_arrives_in_every_field(subject: Subject) -> None:
 
 @case("R-STREAM-3", "contract: send")
 async def an_event_goes_to_the_partition_of_its_run_and_positions_rise(subject: Subject) -> None:
-    count = subject.events.partitions
+    count = subject.events.partitions(TOPIC)
     assert count >= 1
     sent = [event for number in range(40) for event in some(3, run_id=f"run {number}", start=3 * number)]
     await subject.events.send(sent[:60])
@@ -163,11 +163,13 @@ async def a_cancelled_receive_loses_nothing(subject: Subject) -> None:
 async def shards_share_the_topic_with_nothing_lost_and_nothing_twice(subject: Subject) -> None:
     sent = some(60)
     await subject.events.send(sent)
-    for total in [total for total in (1, 2, 3, 5) if total <= subject.events.partitions]:
+    for total in [total for total in (1, 2, 3, 5) if total <= subject.events.partitions(TOPIC)]:
         seen: list[Event] = []
         for index in range(1, total + 1):
             shard = Shard(index, total)
-            wanted = [event for event in sent if shard.owns(partition_of(event.run_id, subject.events.partitions))]
+            wanted = [
+                event for event in sent if shard.owns(partition_of(event.run_id, subject.events.partitions(TOPIC)))
+            ]
             async with subject.events.receiver(TOPIC, f"of {total}", shard=shard) as receiver:
                 got = await gathered(receiver, len(wanted))
             assert versions(got) == versions(wanted), f"shard {shard}"
@@ -177,7 +179,7 @@ async def shards_share_the_topic_with_nothing_lost_and_nothing_twice(subject: Su
 
 @case("design 4.12: shards", "W-38")
 async def shards_that_are_open_together_each_receive_their_own(subject: Subject) -> None:
-    total = min(3, subject.events.partitions)
+    total = min(3, subject.events.partitions(TOPIC))
     sent = some(90)
     async with AsyncExitStack() as stack:
         shards = [Shard(index, total) for index in range(1, total + 1)]
@@ -186,7 +188,7 @@ async def shards_that_are_open_together_each_receive_their_own(subject: Subject)
         ]
         await subject.events.send(sent)
         owners = [
-            [event for event in sent if shard.owns(partition_of(event.run_id, subject.events.partitions))]
+            [event for event in sent if shard.owns(partition_of(event.run_id, subject.events.partitions(TOPIC)))]
             for shard in shards
         ]
         got = await asyncio.gather(

@@ -1,14 +1,21 @@
 # ruff: noqa: D103 - the name of a case is its sentence
 """Cases for what `RecordStore.store` writes beside moves: marks, emitted events, erasure, and what a move clears."""
 
+from datetime import datetime
+
 import msgspec
 
-from workflow.protocols import APPLIED, Change, DeadLetter, Emit, Mark, Meta, Record, RunState, Verdict
+from workflow.protocols import APPLIED, Change, DeadLetter, Meta, Note, Record, RunState, Verdict
 
-from ._kit import Capability, Subject, cases_of
-from ._values import MINUTE, NOW, SECOND, WORKFLOW, created, event_of, moved, one, put
+from ._kit import Subject, cases_of
+from ._values import MINUTE, NOW, SECOND, WORKFLOW, created, event_of, letters, marked, moved, one, put
 
 case = cases_of("records")
+
+
+def _notes(record: Record) -> tuple[bool, bool, str, datetime | None]:
+    marks = record.marks
+    return marks.skipped, marks.timers_armed, marks.claimed_by, marks.reemitted_at
 
 
 async def _marked(subject: Subject, run_id: str = "run") -> Record:
@@ -16,8 +23,8 @@ async def _marked(subject: Subject, run_id: str = "run") -> Record:
     (first,) = await put(subject.records, created(run_id))
     (record,) = await put(subject.records, moved(first, status=2))
     notes: list[Change] = [
-        Mark(run_id=run_id, version=2, skipped=True, armed=True, started_by="process"),
-        Emit(run_id=run_id, version=2, event=event_of(record), swept_at=NOW + MINUTE),
+        Note(run_id=run_id, version=2, skipped=True, timers_armed=True, claimed_by="process"),
+        Note(run_id=run_id, version=2, event=event_of(record), reemitted_at=NOW + MINUTE),
     ]
     for note in notes:
         assert list(await subject.records.store([note])) == [APPLIED]
@@ -29,16 +36,16 @@ async def a_mark_notes_only_what_it_names_and_makes_no_version(subject: Subject)
     (record,) = await put(subject.records, created("run"))
     wanted = record
     for note in (
-        Mark(run_id="run", version=1, armed=True),
-        Mark(run_id="run", version=1, started_by="process"),
-        Mark(run_id="run", version=1, skipped=True),
-        Mark(run_id="run", version=1, started_by=""),
-        Mark(run_id="run", version=1, skipped=False),
+        Note(run_id="run", version=1, timers_armed=True),
+        Note(run_id="run", version=1, claimed_by="process"),
+        Note(run_id="run", version=1, skipped=True),
+        Note(run_id="run", version=1, claimed_by=""),
+        Note(run_id="run", version=1, skipped=False),
     ):
         assert list(await subject.records.store([note])) == [APPLIED]
-        named = {name: getattr(note, name) for name in ("armed", "started_by", "skipped")}
+        named = {name: getattr(note, name) for name in ("timers_armed", "claimed_by", "skipped")}
         given = {name: value for name, value in named.items() if value is not None}
-        wanted = msgspec.structs.replace(wanted, **given)
+        wanted = marked(wanted, **given)
         assert await one(subject.records, "run") == wanted
     assert len(await subject.records.history("run")) == 1
     assert len((await subject.records.list_outbox(WORKFLOW, now=NOW, limit=10)).events) == 1
@@ -49,10 +56,10 @@ async def a_mark_of_another_version_is_a_conflict_and_notes_nothing(subject: Sub
     (first,) = await put(subject.records, created("run"))
     (second,) = await put(subject.records, moved(first))
     for version in (1, 3):
-        (outcome,) = await subject.records.store([Mark(run_id="run", version=version, skipped=True, armed=True)])
+        (outcome,) = await subject.records.store([Note(run_id="run", version=version, skipped=True, timers_armed=True)])
         assert outcome.verdict is Verdict.CONFLICT, f"version {version} of 2: {outcome}"
         assert outcome.record == second
-    (outcome,) = await subject.records.store([Mark(run_id="nobody", version=1, skipped=True)])
+    (outcome,) = await subject.records.store([Note(run_id="nobody", version=1, skipped=True)])
     assert outcome.verdict is Verdict.CONFLICT, outcome
     assert outcome.record is None
     assert await one(subject.records, "run") == second
@@ -62,14 +69,14 @@ async def a_mark_of_another_version_is_a_conflict_and_notes_nothing(subject: Sub
 async def an_emitted_event_joins_the_outbox_without_a_version(subject: Subject) -> None:
     (record,) = await put(subject.records, created("run"))
     event = event_of(record, consumer="hook", attempt=4)
-    emit = Emit(run_id="run", version=1, event=event, swept_at=NOW + MINUTE)
+    emit = Note(run_id="run", version=1, event=event, reemitted_at=NOW + MINUTE)
     assert list(await subject.records.store([emit])) == [APPLIED]
     page = await subject.records.list_outbox(WORKFLOW, now=NOW, limit=10)
     assert [waiting.event for waiting in page.events] == [event_of(record), event]
-    assert await one(subject.records, "run") == msgspec.structs.replace(record, swept_at=NOW + MINUTE)
-    quiet = Emit(run_id="run", version=1, event=event_of(record))
+    assert await one(subject.records, "run") == marked(record, reemitted_at=NOW + MINUTE)
+    quiet = Note(run_id="run", version=1, event=event_of(record))
     assert list(await subject.records.store([quiet])) == [APPLIED]
-    assert (await one(subject.records, "run")).swept_at == NOW + MINUTE, "None leaves the note as it is"
+    assert (await one(subject.records, "run")).marks.reemitted_at == NOW + MINUTE, "None leaves the note as it is"
     assert len(await subject.records.history("run")) == 1
 
 
@@ -78,11 +85,11 @@ async def an_emit_of_another_version_is_a_conflict_and_sends_nothing(subject: Su
     (first,) = await put(subject.records, created("run"))
     (second,) = await put(subject.records, moved(first))
     for version in (1, 3):
-        emit = Emit(run_id="run", version=version, event=event_of(first), swept_at=NOW)
+        emit = Note(run_id="run", version=version, event=event_of(first), reemitted_at=NOW)
         (outcome,) = await subject.records.store([emit])
         assert outcome.verdict is Verdict.CONFLICT, f"version {version} of 2: {outcome}"
         assert outcome.record == second
-    (outcome,) = await subject.records.store([Emit(run_id="nobody", version=1, event=event_of(first))])
+    (outcome,) = await subject.records.store([Note(run_id="nobody", version=1, event=event_of(first))])
     assert outcome.verdict is Verdict.CONFLICT, outcome
     assert len((await subject.records.list_outbox(WORKFLOW, now=NOW, limit=10)).events) == 2
     assert await one(subject.records, "run") == second
@@ -92,16 +99,16 @@ async def an_emit_of_another_version_is_a_conflict_and_sends_nothing(subject: Su
 async def moves_marks_and_emits_share_a_batch(subject: Subject) -> None:
     _, b, c, d = await put(subject.records, *(created(run_id) for run_id in "abcd"))
     batch: list[Change] = [
-        Mark(run_id="a", version=1, armed=True),
+        Note(run_id="a", version=1, timers_armed=True),
         moved(b),
-        Emit(run_id="c", version=1, event=event_of(c), due_at=NOW + MINUTE),
-        Mark(run_id="d", version=2, skipped=True),
+        Note(run_id="c", version=1, event=event_of(c), due_at=NOW + MINUTE),
+        Note(run_id="d", version=2, skipped=True),
         created("e"),
-        Mark(run_id="nobody", version=1, skipped=True),
+        Note(run_id="nobody", version=1, skipped=True),
     ]
     verdicts = [outcome.verdict.name for outcome in await subject.records.store(batch)]
     assert verdicts == ["APPLIED", "APPLIED", "APPLIED", "CONFLICT", "APPLIED", "CONFLICT"]
-    assert (await one(subject.records, "a")).armed
+    assert (await one(subject.records, "a")).marks.timers_armed
     assert (await one(subject.records, "b")).version == 2
     assert await one(subject.records, "d") == d
     page = await subject.records.list_outbox(WORKFLOW, now=NOW, limit=10)
@@ -111,28 +118,28 @@ async def moves_marks_and_emits_share_a_batch(subject: Subject) -> None:
 @case("design 5: a move clears the skip")
 async def a_new_version_of_the_same_visit_clears_every_note_but_armed(subject: Subject) -> None:
     record = await _marked(subject)
-    assert (record.skipped, record.armed, record.started_by, record.swept_at) == (True, True, "process", NOW + MINUTE)
+    assert _notes(record) == (True, True, "process", NOW + MINUTE)
     # written from what was read, notes and all, as the engine does
     (after,) = await put(subject.records, moved(record))
-    assert (after.skipped, after.armed, after.started_by, after.swept_at) == (False, True, "", None)
+    assert _notes(after) == (False, True, "", None)
 
 
 @case("design 5: a new visit clears the timers' mark")
 async def a_new_visit_clears_armed_too_also_of_the_same_status(subject: Subject) -> None:
     record = await _marked(subject)
     (after,) = await put(subject.records, moved(record, status=3))
-    assert (after.skipped, after.armed, after.started_by, after.swept_at) == (False, False, "", None)
+    assert _notes(after) == (False, False, "", None)
     again = await _marked(subject, "again")
     (after,) = await put(subject.records, moved(again, visit=3, entered_at=NOW + SECOND))
-    assert not after.armed, "a visit may be of the same status as the one before"
+    assert not after.marks.timers_armed, "a visit may be of the same status as the one before"
 
 
 @case("design 5: the store keeps armed", "design 4.9: armed")
 async def a_move_computed_before_the_timers_were_armed_keeps_them_armed(subject: Subject) -> None:
     (first,) = await put(subject.records, created("run"))
-    await subject.records.store([Mark(run_id="run", version=1, armed=True)])
+    await subject.records.store([Note(run_id="run", version=1, timers_armed=True)])
     (after,) = await put(subject.records, moved(first))
-    assert after.armed, "armed is kept by the store within a visit, whatever the writer had read"
+    assert after.marks.timers_armed, "armed is kept by the store within a visit, whatever the writer had read"
 
 
 @case("design 4.10: erasure", "W-23")
@@ -146,7 +153,7 @@ async def an_erasing_move_empties_history_and_dead_letters_of_its_run_only(subje
         letter = DeadLetter(
             workflow_name=WORKFLOW, source="outbox", run_id=run_id, data=b"secret", reason="why", created_at=NOW
         )
-        await subject.records.bury([letter])
+        await subject.records.add_dead_letters([letter])
     final = moved(last["erased"], run_state=RunState.DATA_DELETED, object=b"kept", last_error="", meta=Meta())
     assert list(await subject.records.store([msgspec.structs.replace(final, erase=True)])) == [APPLIED]
     history = await subject.records.history("erased")
@@ -162,8 +169,8 @@ async def an_erasing_move_empties_history_and_dead_letters_of_its_run_only(subje
     assert await one(subject.records, "erased") == final.record
     others = await subject.records.history("kept")
     assert {(row.object, row.last_error) for row in others[:2]} == {(b"secret", "secret")}
-    letters = {letter.run_id: letter.data for letter in await subject.records.dead_letters(WORKFLOW)}
-    assert letters == {"erased": b"", "kept": b"secret"}
+    kept = {letter.run_id: letter.data for letter in await letters(subject.records, WORKFLOW)}
+    assert kept == {"erased": b"", "kept": b"secret"}
 
 
 @case("design 4.10: erasure")
@@ -174,36 +181,3 @@ async def an_erasing_move_that_conflicts_erases_nothing(subject: Subject) -> Non
     (outcome,) = await subject.records.store([stale])
     assert outcome.verdict is Verdict.CONFLICT, outcome
     assert [row.object for row in await subject.records.history("run")] == [b"secret", b"newer"]
-
-
-@case("design 5: dead letters")
-async def dead_letters_are_kept_in_order_with_their_bytes(subject: Subject) -> None:
-    letters = [
-        DeadLetter(
-            workflow_name=WORKFLOW if number != 3 else "another workflow",
-            source=f"consumer {number}",
-            run_id=f"run {number}" if number else "",
-            data=bytes([0, number, 255]),
-            reason=f"reason {number}",
-            created_at=NOW + number * SECOND,
-        )
-        for number in range(6)
-    ]
-    await subject.records.bury(letters[:2])
-    await subject.records.bury(letters[2:])
-    await subject.records.bury([])
-    kept = await subject.records.dead_letters(WORKFLOW)
-    wanted = letters[:3] + letters[4:]
-    assert len({letter.id for letter in kept}) == len(wanted), "each has an id of its own"
-    assert [msgspec.structs.replace(letter, id="") for letter in kept] == wanted
-    assert list(await subject.records.dead_letters(WORKFLOW, limit=2)) == list(kept[:2])
-    assert not await subject.records.dead_letters("nobody's workflow")
-
-
-@case("design 5: dead letters", needs=[Capability.REOPENING])
-async def dead_letters_are_there_after_reopening(subject: Subject) -> None:
-    letter = DeadLetter(workflow_name=WORKFLOW, source="hook", data=b"\x00", reason="why", created_at=NOW)
-    await subject.records.bury([letter])
-    await subject.reopen()
-    (kept,) = await subject.records.dead_letters(WORKFLOW)
-    assert msgspec.structs.replace(kept, id="") == letter

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from workflow.protocols import TRANSITIONS, Change, Emit, Mark, NewVersion, Record, Verdict
+from workflow.protocols import TRANSITIONS, Change, Marks, NewVersion, Note, Record, Verdict, Version
 
 from ._kit import Subject, cases_of
-from ._values import MINUTE, NOW, WORKFLOW, created, event_of, moved, settled, unmarked
+from ._values import MINUTE, NOW, WORKFLOW, created, event_of, marked, moved, settled, unmarked, version_of
 
 case = cases_of("records")
 
@@ -23,7 +23,7 @@ class Model:
 
     def __init__(self) -> None:
         self.present: dict[str, Record] = {}
-        self.history: dict[str, list[Record]] = {}
+        self.history: dict[str, list[Version]] = {}
         self.emitted: dict[str, list[int]] = {}
         self.last: dict[str, str] = {}
 
@@ -37,13 +37,11 @@ class Model:
             return verdict
         if present is None or present.version != change.version:
             return Verdict.CONFLICT
-        if isinstance(change, Emit):
+        if change.event is not None:
             self.emitted[change.run_id].append(change.version)
-            fields = {"swept_at": change.swept_at}
-        else:
-            fields = {name: getattr(change, name) for name in ("skipped", "armed", "started_by")}
+        fields = {name: getattr(change, name) for name in Marks.__struct_fields__}
         given = {name: value for name, value in fields.items() if value is not None}
-        self.present[change.run_id] = msgspec.structs.replace(present, **given)
+        self.present[change.run_id] = marked(present, **given)
         return Verdict.APPLIED
 
     def _judge(self, record: Record, present: Record | None) -> Verdict:
@@ -56,9 +54,9 @@ class Model:
         return Verdict.APPLIED if len(history) == record.version - 1 else Verdict.CONFLICT
 
     def _move(self, record: Record, present: Record | None) -> None:
-        armed = present is not None and present.visit == record.visit and present.armed
-        self.present[record.run_id] = msgspec.structs.replace(unmarked(record), armed=armed)
-        self.history.setdefault(record.run_id, []).append(unmarked(record))
+        armed = present is not None and present.visit == record.visit and present.marks.timers_armed
+        self.present[record.run_id] = marked(unmarked(record), timers_armed=armed)
+        self.history.setdefault(record.run_id, []).append(version_of(record))
         self.emitted.setdefault(record.run_id, []).append(record.version)
         if record.version == 1:
             self.last[record.foreign_id] = record.run_id
@@ -102,11 +100,11 @@ class _Chance:
         version = max(1, present.version + self._random.choice((0, 0, 0, 0, -1, 1)))
         if self._random.random() < 0.3:
             skipped, armed = self._random.choice(((True, None), (None, True)))
-            return Mark(run_id=present.run_id, version=version, skipped=skipped, armed=armed)
+            return Note(run_id=present.run_id, version=version, skipped=skipped, timers_armed=armed)
         if self._random.random() < 0.2:
             swept = self._random.choice((None, NOW + MINUTE))
-            return Emit(
-                run_id=present.run_id, version=version, event=event_of(present, version=version), swept_at=swept
+            return Note(
+                run_id=present.run_id, version=version, event=event_of(present, version=version), reemitted_at=swept
             )
         states = sorted(TRANSITIONS[present.run_state] | {present.run_state})
         stale = msgspec.structs.replace(present, version=version)
@@ -116,7 +114,7 @@ class _Chance:
 async def _compare(subject: Subject, model: Model, foreign_ids: Sequence[str]) -> None:
     assert dict(await subject.records.lookup(list(model.present))) == model.present
     for run_id, history in model.history.items():
-        assert [unmarked(row) for row in await subject.records.history(run_id)] == history
+        assert list(await subject.records.history(run_id)) == history
     for foreign_id in foreign_ids:
         assert await subject.records.latest(WORKFLOW, foreign_id) == model.latest(foreign_id)
     page = await subject.records.list_outbox(WORKFLOW, now=NOW + MINUTE, limit=10_000)
@@ -144,4 +142,4 @@ async def random_batches_are_answered_as_the_model_answers_them(subject: Subject
         await _compare(subject, model, [f"seed {seed} foreign {number}" for number in range(5)])
     verdicts = {verdict for kind, verdict in seen if kind is NewVersion}
     assert verdicts == {Verdict.APPLIED, Verdict.ALREADY_APPLIED, Verdict.CONFLICT, Verdict.IN_PROGRESS}, verdicts
-    assert {(kind, verdict) for kind in (Mark, Emit) for verdict in (Verdict.APPLIED, Verdict.CONFLICT)} <= seen
+    assert {(kind, verdict) for kind in (Note, Note) for verdict in (Verdict.APPLIED, Verdict.CONFLICT)} <= seen

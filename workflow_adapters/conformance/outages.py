@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Awaitable
 
 from workflow.errors import OutcomeUnknown, Unavailable
-from workflow.protocols import WHOLE, Verdict
+from workflow.protocols import WHOLE, TimeoutQuery, Verdict
 
 from ._kit import Capability, Subject, cases_of
 from ._values import NOW, WORKFLOW, abandoned, created, moved, one, put, settled, timer
@@ -77,34 +77,6 @@ async def a_change_sent_again_after_an_outage_is_written_once(subject: Subject) 
     assert [waiting.event.version for waiting in page.events] == list(range(1, 7))
 
 
-@case("contract: wait_for_outbox", needs=CUT)
-async def a_wait_for_the_outbox_outlives_an_outage(subject: Subject) -> None:
-    async def wait() -> None:
-        while True:
-            try:
-                await subject.records.wait_for_outbox(WORKFLOW)
-            except Unavailable:
-                await asyncio.sleep(0.05)
-            else:
-                page = await _look()
-                if page:
-                    return
-
-    async def _look() -> bool:
-        try:
-            return bool((await subject.records.list_outbox(WORKFLOW, now=NOW, limit=1)).events)
-        except Unavailable:
-            return False
-
-    waiting = asyncio.ensure_future(wait())
-    await asyncio.sleep(0)
-    await subject.factory.cut(subject.backend)
-    await asyncio.sleep(0.1)
-    await _back(subject)
-    await put(subject.records, created("run"))
-    await waiting
-
-
 events_case = cases_of("events")
 
 
@@ -113,7 +85,7 @@ async def events_that_could_not_be_sent_are_sent_after_the_outage(subject: Subje
     await subject.events.send(some(3, run_id="run"))
     await subject.factory.cut(subject.backend)
     await _fails(subject.events.send(some(3, run_id="run", start=3)), Unavailable, OutcomeUnknown)
-    await _fails(subject.events.lag(TOPIC, "reader"), Unavailable)
+    await _fails(subject.events.backlog([(TOPIC, "reader")]), Unavailable)
     await _back(subject)
     await subject.events.send(some(3, run_id="run", start=3))
     async with subject.events.receiver(TOPIC, "reader", shard=WHOLE) as receiver:
@@ -162,7 +134,7 @@ async def timers_created_again_after_an_outage_are_one(subject: Subject) -> None
     await _fails(subject.timeouts.create([timer(number=1)]), Unavailable, OutcomeUnknown)
     await _back(subject)
     await subject.timeouts.create([timer(number=0), timer(number=1)])
-    assert [found.timer for found in await subject.timeouts.list(WORKFLOW)] == [0, 1]
+    assert [found.timer for found in await subject.timeouts.list(TimeoutQuery(workflow_name=WORKFLOW))] == [0, 1]
 
 
 roles_case = cases_of("roles")

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
-from workflow.protocols import Emit, OutboxEvent, OutboxPage, RunState, Verdict
+from workflow.protocols import Note, OutboxEvent, OutboxPage, RunState, Verdict
 
 from ._kit import Capability, Subject, cases_of
 from ._values import (
@@ -14,9 +14,9 @@ from ._values import (
     NOW,
     SECOND,
     WORKFLOW,
-    cancelled,
     created,
     event_of,
+    letters,
     moved,
     put,
     settled,
@@ -147,7 +147,7 @@ async def a_delayed_event_is_not_listed_before_it_is_due(subject: Subject) -> No
 async def an_emitted_event_may_be_delayed(subject: Subject) -> None:
     (record,) = await put(subject.records, created("run"))
     await subject.records.delete_outbox([waiting.id for waiting in (await _page(subject)).events])
-    await settled(subject.records, Emit(run_id="run", version=1, event=event_of(record), due_at=NOW + MINUTE))
+    await settled(subject.records, Note(run_id="run", version=1, event=event_of(record), due_at=NOW + MINUTE))
     assert await _page(subject) == OutboxPage(next_due=NOW + MINUTE)
     assert _runs(await _page(subject, now=MINUTE)) == ["run"]
 
@@ -186,11 +186,11 @@ async def an_undecodable_row_becomes_a_dead_letter_and_blocks_nothing(subject: S
     if len(page.events) < 2:  # a page may be short by what it buried
         page = await _page(subject)
     assert _runs(page) == ["before", "after"]
-    (letter,) = await subject.records.dead_letters(WORKFLOW)
+    (letter,) = await letters(subject.records, WORKFLOW)
     assert (letter.workflow_name, letter.source, letter.data) == (WORKFLOW, "outbox", data)
     assert letter.reason, "for a person"
     assert _runs(await _page(subject)) == ["before", "after"]
-    assert len(await subject.records.dead_letters(WORKFLOW)) == 1, "moved once"
+    assert len(await letters(subject.records, WORKFLOW)) == 1, "moved once"
 
 
 @case("design 5: undecodable rows", "W-8", needs=[Capability.SPOILED_OUTBOX])
@@ -203,50 +203,4 @@ async def a_page_full_of_undecodable_rows_does_not_hide_the_rest(subject: Subjec
         return _runs(await _page(subject, limit=3)) == ["good"]
 
     await until(found)
-    assert len(await subject.records.dead_letters(WORKFLOW)) == 6
-
-
-@case("design 4.6: the wake-up")
-async def waiting_for_the_outbox_ends_when_something_is_committed(subject: Subject) -> None:
-    for number in range(5):
-        waiting = asyncio.ensure_future(subject.records.wait_for_outbox(WORKFLOW))
-        await asyncio.sleep(0)
-        await put(subject.records, created(f"run {number}"))
-        await waiting
-
-
-@case("design 4.6: the wake-up")
-async def what_was_committed_between_two_waits_ends_the_second(subject: Subject) -> None:
-    await put(subject.records, created("first"))
-    await subject.records.wait_for_outbox(WORKFLOW)
-    await put(subject.records, created("second"))
-    await subject.records.wait_for_outbox(WORKFLOW)
-
-
-@case("design 4.6: the wake-up")
-async def a_cancelled_wait_for_the_outbox_loses_no_wake_up(subject: Subject) -> None:
-    for number in range(5):
-        waiting = asyncio.ensure_future(subject.records.wait_for_outbox(WORKFLOW))
-        for _ in range(number):
-            await asyncio.sleep(0)
-        await put(subject.records, created(f"run {number}"))
-        await cancelled(waiting)
-        if waiting.cancelled():  # else it has told already
-            await subject.records.wait_for_outbox(WORKFLOW)
-
-
-@case("design 4.6: the wake-up", needs=[Capability.SECOND_INSTANCE])
-async def waiting_for_the_outbox_ends_when_another_process_commits(subject: Subject) -> None:
-    there = (await subject.another()).record_store
-    waiting = asyncio.ensure_future(subject.records.wait_for_outbox(WORKFLOW))
-    await asyncio.sleep(0)
-    await put(there, created("run"))
-    await waiting
-
-
-@case("design 4.6: the wake-up")
-async def all_who_wait_for_one_outbox_are_woken(subject: Subject) -> None:
-    waiting = [asyncio.ensure_future(subject.records.wait_for_outbox(WORKFLOW)) for _ in range(3)]
-    await asyncio.sleep(0)
-    await put(subject.records, created("run"))
-    await asyncio.gather(*waiting)
+    assert len(await letters(subject.records, WORKFLOW)) == 6

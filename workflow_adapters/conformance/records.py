@@ -10,7 +10,7 @@ import msgspec
 from workflow.protocols import ALREADY_APPLIED, APPLIED, LIVE, Record, RunState, Verdict
 
 from ._kit import Capability, Subject, cases_of
-from ._values import MINUTE, NOW, WORKFLOW, created, moved, one, put, unmarked
+from ._values import MINUTE, NOW, WORKFLOW, created, moved, one, put, version_of
 
 case = cases_of("records")
 
@@ -29,7 +29,7 @@ async def what_was_stored_is_read_back_in_every_field(subject: Subject) -> None:
     assert list(await subject.records.store([move])) == [APPLIED]
     assert await one(subject.records, "run") == move.record
     assert await subject.records.latest(WORKFLOW, move.record.foreign_id) == move.record
-    assert list(await subject.records.history("run")) == [move.record]
+    assert list(await subject.records.history("run")) == [version_of(move.record)]
 
 
 @case("R-SUITE-RS-1", "R-SUITE-RS-3")
@@ -41,7 +41,11 @@ async def a_move_replaces_the_record_and_keeps_the_version_before_in_the_history
     assert list(await subject.records.store([third])) == [APPLIED]
     assert await one(subject.records, "run") == third.record
     assert await subject.records.latest(WORKFLOW, first.foreign_id) == third.record
-    assert list(await subject.records.history("run")) == [first, second.record, third.record]
+    assert list(await subject.records.history("run")) == [
+        version_of(first),
+        version_of(second.record),
+        version_of(third.record),
+    ]
 
 
 @case("W-1", "contract: compare-and-swap")
@@ -53,7 +57,7 @@ async def a_move_from_a_version_that_is_not_the_present_one_is_a_conflict(subjec
         (outcome,) = await subject.records.store([wrong])
         assert outcome.verdict is Verdict.CONFLICT, f"version {wrong.record.version} on version 2: {outcome}"
         assert outcome.record == second.record, "a conflict carries the present record"
-    assert list(await subject.records.history("run")) == [first, second.record]
+    assert list(await subject.records.history("run")) == [version_of(first), version_of(second.record)]
 
 
 @case("W-1", "contract: compare-and-swap")
@@ -74,7 +78,7 @@ async def a_move_sent_again_is_already_applied_and_written_once(subject: Subject
     assert list(await subject.records.store([second])) == [ALREADY_APPLIED]
     page = await subject.records.list_outbox(WORKFLOW, now=NOW, limit=10)
     assert [waiting.event.version for waiting in page.events] == [1, 2]
-    assert list(await subject.records.history("run")) == [first, second.record]
+    assert list(await subject.records.history("run")) == [version_of(first), version_of(second.record)]
 
 
 @case("design 4.1: attempt ids")
@@ -208,7 +212,7 @@ async def unknown_ids_give_nothing_and_no_error(subject: Subject) -> None:
     assert set(await subject.records.lookup(["unknown", "known"])) == {"known"}
     assert not await subject.records.lookup([])
     assert not await subject.records.history("unknown")
-    assert await subject.records.passed("unknown", 1) is None
+    assert await subject.records.first_version_at("unknown", 1) is None
     assert await subject.records.find_attempt("unknown", "unknown") is None
 
 
@@ -226,7 +230,7 @@ async def passed_is_the_first_version_that_has_the_status(subject: Subject) -> N
     (record,) = await put(subject.records, created("run"))
     for status in (1, 5, 1, 5, 9):
         (record,) = await put(subject.records, moved(record, status=status))
-    assert [await subject.records.passed("run", status) for status in (1, 5, 9, 7)] == [1, 3, 6, None]
+    assert [await subject.records.first_version_at("run", status) for status in (1, 5, 9, 7)] == [1, 3, 6, None]
 
 
 @case("design 4.9: a timer found in the history")
@@ -290,7 +294,7 @@ async def what_was_acknowledged_is_there_after_reopening(subject: Subject) -> No
     (second,) = await put(subject.records, moved(first))
     await subject.reopen()
     assert await one(subject.records, "run") == second
-    assert [unmarked(record) for record in await subject.records.history("run")] == [first, second]
+    assert list(await subject.records.history("run")) == [version_of(first), version_of(second)]
     page = await subject.records.list_outbox(WORKFLOW, now=NOW, limit=10)
     assert [waiting.event.version for waiting in page.events] == [1, 2]
 
@@ -304,10 +308,3 @@ async def what_was_acknowledged_is_there_after_a_crash(subject: Subject) -> None
     assert set(await subject.records.lookup([move.run_id for move in moves])) == {move.run_id for move in moves}
     page = await subject.records.list_outbox(WORKFLOW, now=NOW, limit=100)
     assert len(page.events) == 50
-
-
-@case("contract: joined")
-async def outside_of_a_users_transaction_nothing_is_joined(subject: Subject) -> None:
-    assert subject.records.joined() is False
-    await put(subject.records, created("run"))
-    assert subject.records.joined() is False

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from workflow.protocols import Emit, Mark, Record, RunState, StalledQuery
+from workflow.protocols import Note, Record, RunState, StalledQuery
 
 from ._kit import Subject, cases_of
 from ._values import MINUTE, NOW, SECOND, WORKFLOW, created, event_of, moved, put, settled
@@ -22,13 +22,16 @@ async def _stalled(subject: Subject, **fields: Any) -> list[str]:
     return [record.run_id for record in found]
 
 
-async def _note(subject: Subject, run_id: str, *, skipped: bool | None = None, armed: bool | None = None) -> None:
-    (outcome,) = await settled(subject.records, Mark(run_id=run_id, version=1, skipped=skipped, armed=armed))
+async def _note(
+    subject: Subject, run_id: str, *, skipped: bool | None = None, timers_armed: bool | None = None
+) -> None:
+    note = Note(run_id=run_id, version=1, skipped=skipped, timers_armed=timers_armed)
+    (outcome,) = await settled(subject.records, note)
     assert outcome.ok, outcome
 
 
 async def _swept(subject: Subject, record: Record, at: datetime) -> None:
-    emit = Emit(run_id=record.run_id, version=record.version, event=event_of(record), swept_at=at)
+    emit = Note(run_id=record.run_id, version=record.version, event=event_of(record), reemitted_at=at)
     (outcome,) = await settled(subject.records, emit)
     assert outcome.ok, outcome
 
@@ -61,7 +64,7 @@ async def runs_that_are_paused_or_finished_owe_no_step_and_no_timers(subject: Su
 @case("design 4.7: the sweeper", "design 4.9: armed")
 async def a_run_whose_timers_are_not_armed_is_stalled(subject: Subject) -> None:
     await put(subject.records, created("unarmed"), created("armed"), created("elsewhere", status=2))
-    await _note(subject, "armed", armed=True)
+    await _note(subject, "armed", timers_armed=True)
     # the note of the step says nothing about the timers, nor the other way round
     await _note(subject, "unarmed", skipped=True)
     assert await _stalled(subject, step_statuses=(), timer_statuses=(1,)) == ["unarmed"]
@@ -83,7 +86,7 @@ async def a_run_at_a_status_that_nobody_knows_any_more_is_stalled(subject: Subje
     await put(subject.records, created("known", status=2), created("unknown", status=7))
     await put(subject.records, created("later", status=7, due_at=NOW + MINUTE))
     await put(subject.records, created("paused", status=7, run_state=RunState.PAUSED))
-    await _note(subject, "unknown", skipped=True, armed=True)
+    await _note(subject, "unknown", skipped=True, timers_armed=True)
     assert not await _stalled(subject), "empty: all are known"
     assert await _stalled(subject, known_statuses=(1, 2)) == ["unknown"]
     assert await _stalled(subject, step_statuses=(), known_statuses=(7,)) == ["known"]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from workflow.errors import TimeoutNotFound
-from workflow.protocols import TimeoutPage, TimeoutRecord, TimeoutStore
+from workflow.protocols import TimeoutPage, TimeoutQuery, TimeoutRecord, TimeoutStore
 
 from ._kit import Capability, Subject, cases_of
 from ._values import MINUTE, NOW, SECOND, WORKFLOW, cancelled, timer
@@ -30,6 +30,14 @@ async def _claim(
     return await store.claim_due(name, statuses, now=now, until=until, limit=limit)
 
 
+async def _all(subject: Subject, name: str = WORKFLOW, *, run_id: str | None = None) -> Sequence[TimeoutRecord]:
+    """All timers of a workflow, or of one run, also those that have fired, in the order of their declaration."""
+    query = TimeoutQuery(workflow_name=name, run_id=run_id, completed=True, limit=1_000)
+    page = await subject.timeouts.list(query)
+    assert page.next is None
+    return sorted(page, key=lambda timeout: (timeout.expire_at, timeout.id))
+
+
 def _ids(timeouts: Sequence[TimeoutRecord]) -> list[str]:
     return [timeout.id for timeout in timeouts]
 
@@ -39,11 +47,11 @@ async def a_timer_is_read_back_in_every_field(subject: Subject) -> None:
     made = timer("é", 3, due=MINUTE, attempt=4, last_error="boom\n", visit=7, due_at=NOW + 2 * MINUTE)
     await subject.timeouts.create([made])
     await subject.timeouts.create([])
-    assert list(await subject.timeouts.list(WORKFLOW)) == [made]
+    assert list(await _all(subject)) == [made]
     page = await _claim(subject.timeouts, now=NOW + 3 * MINUTE, until=NOW + 9 * MINUTE)
     claimed = msgspec.structs.replace(made, claims=1, due_at=NOW + 9 * MINUTE)
     assert [msgspec.structs.replace(found, due_at=claimed.due_at) for found in page.timeouts] == [claimed]
-    assert list(await subject.timeouts.list(WORKFLOW)) == [claimed]
+    assert list(await _all(subject)) == [claimed]
 
 
 @case("W-20", "design 4.9: timers belong to a visit", needs=HAS)
@@ -52,10 +60,10 @@ async def a_timer_created_again_is_left_as_it_is(subject: Subject) -> None:
     await subject.timeouts.create([first])
     later = msgspec.structs.replace(first, expire_at=NOW + MINUTE, due_at=NOW + MINUTE)
     await subject.timeouts.create([later, second])
-    assert list(await subject.timeouts.list(WORKFLOW)) == [first, second]
+    assert list(await _all(subject)) == [first, second]
     await subject.timeouts.complete([first.id])
     await subject.timeouts.create([first])
-    (kept, _) = await subject.timeouts.list(WORKFLOW)
+    (kept, _) = await _all(subject)
     assert kept.completed, "also after it was completed"
 
 
@@ -87,7 +95,7 @@ async def a_claim_postpones_and_is_counted(subject: Subject) -> None:
         page = await _claim(subject.timeouts, now=now, until=now + MINUTE)
         assert [found.claims for found in page.timeouts] == [claims]
         assert not (await _claim(subject.timeouts, now=now, until=now + MINUTE)).timeouts, "claimed twice"
-        (listed,) = await subject.timeouts.list(WORKFLOW)
+        (listed,) = await _all(subject)
         assert (listed.due_at, listed.claims, listed.expire_at) == (now + MINUTE, claims, made.expire_at)
 
 
@@ -131,11 +139,11 @@ async def completed_timers_stay_and_cancelled_ones_go_and_neither_is_due(subject
     await subject.timeouts.create([timer(number=number, due=-MINUTE) for number in range(3)])
     await subject.timeouts.complete(["run/1/1"])
     await subject.timeouts.cancel(["run/1/2"])
-    listed = await subject.timeouts.list(WORKFLOW)
+    listed = await _all(subject)
     assert [(found.id, found.completed) for found in listed] == [("run/1/0", False), ("run/1/1", True)]
     assert _ids((await _claim(subject.timeouts)).timeouts) == ["run/1/0"]
     await subject.timeouts.cancel(["run/1/1"])
-    assert _ids(await subject.timeouts.list(WORKFLOW)) == ["run/1/0"]
+    assert _ids(await _all(subject)) == ["run/1/0"]
 
 
 @case("R-SUITE-GAP", "W-27", needs=HAS)
@@ -150,7 +158,7 @@ async def unknown_ids_are_an_error_to_complete_and_none_to_cancel(subject: Subje
         assert error.timeout_id == "unknown"
     else:
         raise AssertionError("a timer that does not exist was completed")
-    listed = await subject.timeouts.list(WORKFLOW)
+    listed = await _all(subject)
     assert [found.completed for found in listed] == [True, False, True], "the others are completed"
     await subject.timeouts.complete(["run/1/0"])
 
@@ -164,7 +172,7 @@ async def postponing_writes_due_time_attempt_and_error_only(subject: Subject) ->
     late = msgspec.structs.replace(page.timeouts[0], **changes, status=9, expire_at=NOW, foreign_id="no", claims=50)
     await subject.timeouts.postpone([late, timer("unknown")])
     await subject.timeouts.postpone([])
-    assert list(await subject.timeouts.list(WORKFLOW)) == [msgspec.structs.replace(made, claims=1, **changes)]
+    assert list(await _all(subject)) == [msgspec.structs.replace(made, claims=1, **changes)]
     assert not (await _claim(subject.timeouts, now=NOW + 4 * MINUTE)).timeouts
     assert len((await _claim(subject.timeouts, now=NOW + 5 * MINUTE, until=NOW + 9 * MINUTE)).timeouts) == 1
 
@@ -183,10 +191,10 @@ async def timers_are_listed_by_expiry_and_id_for_all_runs_or_one(subject: Subjec
     await subject.timeouts.create(made)
     await subject.timeouts.create([timer("theirs", workflow_name="another workflow")])
     await _claim(subject.timeouts, until=NOW + 99 * MINUTE)
-    assert _ids(await subject.timeouts.list(WORKFLOW)) == ["c/1/0", "a/1/1", "b/1/0", "a/1/0"]
-    assert _ids(await subject.timeouts.list(WORKFLOW, run_id="a")) == ["a/1/1", "a/1/0"]
-    assert not await subject.timeouts.list(WORKFLOW, run_id="unknown")
-    assert not await subject.timeouts.list("nobody's workflow")
+    assert _ids(await _all(subject)) == ["c/1/0", "a/1/1", "b/1/0", "a/1/0"]
+    assert _ids(await _all(subject, WORKFLOW, run_id="a")) == ["a/1/1", "a/1/0"]
+    assert not await _all(subject, WORKFLOW, run_id="unknown")
+    assert not await _all(subject, "nobody's workflow")
 
 
 @case("design 5: claim_due", "R-SUITE-GAP", needs=HAS)
@@ -207,33 +215,7 @@ async def of_many_who_claim_at_once_each_timer_goes_to_one(subject: Subject) -> 
 async def of_many_who_create_one_timer_at_once_there_is_one(subject: Subject) -> None:
     made = [timer(number=number) for number in range(10)]
     await asyncio.gather(*(subject.timeouts.create(made if turn % 2 else made[::-1]) for turn in range(6)))
-    assert list(await subject.timeouts.list(WORKFLOW)) == made
-
-
-@case("contract: wait_for_timeouts", needs=HAS)
-async def waiting_for_timers_ends_when_one_is_created_or_moved(subject: Subject) -> None:
-    made = timer(due=MINUTE)
-    for due in (None, NOW):
-        waiting = asyncio.ensure_future(subject.timeouts.wait_for_timeouts(WORKFLOW))
-        await asyncio.sleep(0)
-        if due is None:
-            await subject.timeouts.create([made])
-        else:
-            await subject.timeouts.postpone([msgspec.structs.replace(made, due_at=due)])
-        await waiting
-    waiting = asyncio.ensure_future(subject.timeouts.wait_for_timeouts(WORKFLOW))
-    await asyncio.sleep(0)
-    await cancelled(waiting)
-
-
-@case("contract: wait_for_timeouts", needs=[Capability.TIMEOUTS, Capability.SECOND_INSTANCE])
-async def waiting_for_timers_ends_when_another_process_creates_one(subject: Subject) -> None:
-    there = (await subject.another()).timeout_store
-    assert there is not None
-    waiting = asyncio.ensure_future(subject.timeouts.wait_for_timeouts(WORKFLOW))
-    await asyncio.sleep(0)
-    await there.create([timer()])
-    await waiting
+    assert list(await _all(subject)) == made
 
 
 @case("contract: a call finishes once it has begun", needs=HAS)
@@ -254,7 +236,7 @@ async def timers_are_there_after_reopening(subject: Subject) -> None:
     await subject.timeouts.create(made)
     await subject.timeouts.complete([made[1].id])
     await subject.reopen()
-    listed = await subject.timeouts.list(WORKFLOW)
+    listed = await _all(subject)
     assert [(found.id, found.completed) for found in listed] == [
         ("run/1/0", False),
         ("run/1/1", True),

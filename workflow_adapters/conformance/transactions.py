@@ -5,7 +5,7 @@ import asyncio
 
 import msgspec
 
-from workflow.protocols import ALREADY_APPLIED, Change, Mark, NewVersion, Verdict
+from workflow.protocols import ALREADY_APPLIED, Change, JoinsTransactions, NewVersion, Note, Verdict
 
 from ._kit import Capability, Subject, cases_of
 from ._values import NOW, WORKFLOW, created, moved, one, put, settled
@@ -18,6 +18,11 @@ JOINS = [Capability.JOINED_TRANSACTIONS]
 
 def _writing(subject: Subject, move: NewVersion, *values: str) -> NewVersion:
     return msgspec.structs.replace(move, on_commit=tuple(subject.factory.business_write(value) for value in values))
+
+
+def _joined(subject: Subject) -> bool:
+    assert isinstance(subject.records, JoinsTransactions), "a store that joins transactions says so"
+    return subject.records.joined()
 
 
 @case("design 4.1: on_commit", needs=WRITES)
@@ -71,12 +76,9 @@ def _fails(*_: object) -> None:
 async def a_users_function_that_raises_undoes_the_move(subject: Subject) -> None:
     (record,) = await put(subject.records, created("run"))
     move = _writing(subject, moved(record), "undone")
-    try:
-        await settled(subject.records, msgspec.structs.replace(move, on_commit=(*move.on_commit, _fails)))
-    except _UsersError:
-        pass
-    else:
-        raise AssertionError("the error of the user's function did not reach the caller as it is")
+    (outcome,) = await settled(subject.records, msgspec.structs.replace(move, on_commit=(*move.on_commit, _fails)))
+    assert outcome.verdict is Verdict.REFUSED, outcome
+    assert isinstance(outcome.error, _UsersError), "the error of the user's function reaches the caller as it is"
     assert await one(subject.records, "run") == record
     assert len(await subject.records.history("run")) == 1
     assert len((await subject.records.list_outbox(WORKFLOW, now=NOW, limit=10)).events) == 1
@@ -87,14 +89,14 @@ async def a_users_function_that_raises_undoes_the_move(subject: Subject) -> None
 
 @case("design 4.1: joined", needs=JOINS)
 async def a_joined_change_is_committed_with_the_users_transaction(subject: Subject) -> None:
-    assert not subject.records.joined()
+    assert not _joined(subject)
     async with subject.factory.transaction(subject.backend) as write:
-        assert subject.records.joined()
+        assert _joined(subject)
         await write("with it")
         (outcome,) = await subject.records.store([created("run")])
         assert outcome.verdict is Verdict.APPLIED, outcome
         assert not await subject.factory.business_rows()
-    assert not subject.records.joined()
+    assert not _joined(subject)
     assert (await one(subject.records, "run")).version == 1
     assert list(await subject.factory.business_rows()) == ["with it"]
     page = await subject.records.list_outbox(WORKFLOW, now=NOW, limit=10)
@@ -141,7 +143,7 @@ async def only_the_task_inside_the_transaction_is_joined(subject: Subject) -> No
 
     async def look() -> None:
         await beside.wait()
-        seen.append(subject.records.joined())
+        seen.append(_joined(subject))
 
     looking = asyncio.ensure_future(look())
     async with subject.factory.transaction(subject.backend):
@@ -164,7 +166,7 @@ async def a_batch_does_not_wait_for_a_row_that_a_users_transaction_holds(subject
     holding = asyncio.ensure_future(user())
     try:
         await locked.wait()
-        batch: list[Change] = [moved(held), moved(free), Mark(run_id="nobody", version=1, skipped=True)]
+        batch: list[Change] = [moved(held), moved(free), Note(run_id="nobody", version=1, skipped=True)]
         verdicts = [outcome.verdict for outcome in await subject.records.store(batch)]
         assert verdicts == [Verdict.BUSY, Verdict.APPLIED, Verdict.CONFLICT]
         assert await one(subject.records, "held") == held
@@ -198,3 +200,10 @@ async def a_creation_does_not_wait_for_a_foreign_id_that_a_users_transaction_hol
         await holding
     (outcome,) = await settled(subject.records, created("ours", "shared"))
     assert outcome.verdict is Verdict.IN_PROGRESS, outcome
+
+
+@case("contract: joined", needs=JOINS)
+async def outside_of_a_users_transaction_nothing_is_joined(subject: Subject) -> None:
+    assert not _joined(subject)
+    await put(subject.records, created("run"))
+    assert not _joined(subject)

@@ -6,9 +6,8 @@ Nothing survives the process. Several workflows, and several engines, may share 
 from .backend import MemoryBackend
 from .connector import MemoryConnector
 from .events import MemoryEventStreamer
-from .records import MemoryRecordStore
+from .record_store import MemoryRecordStore
 from .roles import MemoryLease, MemoryRoleScheduler
-from .signal import Signal
 from .timeouts import MemoryTimeoutStore
 
 __all__ = [
@@ -19,5 +18,4 @@ __all__ = [
     "MemoryRecordStore",
     "MemoryRoleScheduler",
     "MemoryTimeoutStore",
-    "Signal",
 ]

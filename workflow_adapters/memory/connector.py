@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from workflow.protocols import ConnectorEvent, ConnectorReceiver, ConnectorSource, Shard, partition_of
 
+from ..kit.signal import Signal
 from .events import PARTITIONS
-from .signal import Signal
 
 
 class MemoryConnector(ConnectorSource):
@@ -63,6 +63,6 @@ class _ConnectorReceiver(ConnectorReceiver):
             await self.signal.wait_beyond(seen)
 
     async def ack(self, events: Sequence[ConnectorEvent]) -> None:
-        """NewVersion the cursors, forward only."""
+        """Move the cursors, forward only."""
         for event in events:
             self._cursors[event.partition] = max(event.position, self._cursors.get(event.partition, 0))

@@ -1,14 +1,14 @@
 """Topics in lists, cursors in dictionaries."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 
 from msgspec.structs import replace
 
-from workflow.protocols import Event, EventReceiver, EventStreamer, Shard, partition_of
+from workflow.protocols import Backlog, Event, EventReceiver, EventStreamer, Shard, partition_of
 
-from .signal import Signal
+from ..kit.signal import Signal
 
 PARTITIONS = 32
 """Partitions of every topic."""
@@ -47,6 +47,18 @@ class _Topic:
         self.readers: set[_Receiver] = set()
         self.cursors: dict[str, dict[int, int]] = {}
 
+    def backlog(self, name: str) -> Backlog:
+        """The events that this consumer has not acknowledged."""
+        cursors = self.cursors.get(name, {})
+        unread = 0
+        oldest: datetime | None = None
+        for index, partition in enumerate(self.partitions):
+            first = partition.after(cursors.get(index, 0), 1)
+            if first:
+                unread += partition.end - first[0].position + 1
+                oldest = first[0].created_at if oldest is None else min(oldest, first[0].created_at)
+        return Backlog(events=unread, oldest=oldest)
+
     def trim(self, index: int) -> None:
         partition = self.partitions[index]
         passed = min((cursors.get(index, 0) for cursors in self.cursors.values()), default=partition.end - KEEP)
@@ -61,7 +73,6 @@ class MemoryEventStreamer(EventStreamer):
     """Topics in lists."""
 
     def __init__(self) -> None:
-        self.partitions = PARTITIONS
         self._topics: dict[str, _Topic] = {}
 
     def _topic(self, name: str) -> _Topic:
@@ -101,12 +112,13 @@ class MemoryEventStreamer(EventStreamer):
         finally:
             source.readers.discard(receiver)
 
-    async def lag(self, topic: str, name: str) -> datetime | None:
-        """The oldest event beyond the cursors."""
-        source = self._topic(topic)
-        cursors = source.cursors.get(name, {})
-        unread = (p.after(cursors.get(index, 0), 1) for index, p in enumerate(source.partitions))
-        return min((events[0].created_at for events in unread if events), default=None)
+    def partitions(self, topic: str) -> int:
+        """The number of partitions, the same for every topic."""
+        return PARTITIONS
+
+    async def backlog(self, consumers: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Backlog]:
+        """The events beyond the cursors of each consumer."""
+        return {(topic, name): self._topic(topic).backlog(name) for topic, name in consumers}
 
 
 class _Receiver(EventReceiver):
@@ -147,7 +159,7 @@ class _Receiver(EventReceiver):
             await self.signal.wait_beyond(seen)
 
     async def ack(self, events: Sequence[Event]) -> None:
-        """NewVersion the cursors, forward only."""
+        """Move the cursors, forward only."""
         if not self._name:
             return
         cursors = self._topic.cursors[self._name]

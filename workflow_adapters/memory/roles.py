@@ -2,12 +2,17 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
-from workflow.protocols import Lease, RoleScheduler
+from workflow.protocols import Holding, Lease, Member, RoleScheduler
 
-from .signal import wake
+from ..kit.identity import this_process
+from ..kit.signal import wake
+
+_ALIVE = timedelta(minutes=1)
+"""How long the process claims to live on: as long as anybody can ask."""
 
 
 class MemoryLease(Lease):
@@ -21,7 +26,8 @@ class MemoryLease(Lease):
 class MemoryRoleScheduler(RoleScheduler):
     """Roles as locks, handed over in the order of asking. A holder that dies takes the process with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, release: str | None = None) -> None:
+        self._identity = this_process(release)
         self._held: set[str] = set()
         self._tokens: dict[str, int] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
@@ -65,3 +71,22 @@ class MemoryRoleScheduler(RoleScheduler):
                 return
         self._waiting.pop(role, None)
         self._held.discard(role)
+
+    async def members(self) -> Sequence[Member]:
+        """This process."""
+        now = datetime.now(UTC)
+        wanted = tuple(sorted({*self._held, *self._waiting}))
+        return [Member(identity=self._identity, wanted=wanted, renewed_at=now, expires_at=now + _ALIVE)]
+
+    async def holdings(self) -> Sequence[Holding]:
+        """Every role that was ever held."""
+        expires_at = datetime.now(UTC) + _ALIVE
+        return [
+            Holding(
+                role=role,
+                process=self._identity.id,
+                token=token,
+                expires_at=expires_at if role in self._held else None,
+            )
+            for role, token in sorted(self._tokens.items())
+        ]

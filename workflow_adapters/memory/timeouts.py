@@ -7,23 +7,25 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from workflow.errors import TimeoutNotFound
-from workflow.protocols import TimeoutPage, TimeoutRecord, TimeoutStore
+from workflow.protocols import Page, TimeoutPage, TimeoutQuery, TimeoutRecord, TimeoutStore, WakeUp
 
-from .signal import Signal
+from ..kit.cursor import decode_cursor, encode_cursor
+from ..kit.wake_ups import LocalWakeUps
+
+_LISTING = "memory:timers"
 
 SLACK = 1000
 """Entries a heap may hold beside what is due."""
 
 
-class MemoryTimeoutStore(TimeoutStore):
+class MemoryTimeoutStore(LocalWakeUps, TimeoutStore):
     """Timers in a dictionary and a heap."""
 
     def __init__(self) -> None:
+        super().__init__({WakeUp.TIMEOUTS})
         self._timeouts: dict[str, TimeoutRecord] = {}
         self._runs: dict[str, set[str]] = {}
         self._due: dict[tuple[str, int], list[tuple[datetime, str]]] = {}
-        self._signals: dict[str, Signal] = {}
-        self._seen: dict[str, int] = {}
 
     async def create(self, timeouts: Sequence[TimeoutRecord]) -> None:
         """Keep new timers."""
@@ -41,15 +43,12 @@ class MemoryTimeoutStore(TimeoutStore):
                 heap[:] = [entry for entry in heap if self._is_true(entry)]
                 heapq.heapify(heap)
             heapq.heappush(heap, (timeout.due_at, timeout.id))
-            self._signal(timeout.workflow_name).set()
-
-    def _signal(self, workflow_name: str) -> Signal:
-        return self._signals.setdefault(workflow_name, Signal())
+            self.wake(WakeUp.TIMEOUTS, timeout.workflow_name)
 
     async def claim_due(
         self, workflow_name: str, statuses: Sequence[int], *, now: datetime, until: datetime, limit: int
     ) -> TimeoutPage:
-        """Timers that are due, the one due first first."""
+        """Due timers, ordered by due time."""
         heaps = [self._due.setdefault((workflow_name, status), []) for status in statuses]
         claimed: list[TimeoutRecord] = []
         while len(claimed) < limit:
@@ -108,14 +107,26 @@ class MemoryTimeoutStore(TimeoutStore):
                 if not of_run:
                     del self._runs[timeout.run_id]
 
-    async def list(self, workflow_name: str, *, run_id: str | None = None) -> Sequence[TimeoutRecord]:
-        """All timers."""
-        ids = self._timeouts if run_id is None else self._runs.get(run_id, ())
-        found = [self._timeouts[id_] for id_ in ids if self._timeouts[id_].workflow_name == workflow_name]
-        return sorted(found, key=lambda timeout: (timeout.expire_at, timeout.id))
+    async def list(self, query: TimeoutQuery) -> Page[TimeoutRecord]:
+        """One page of the timers that match."""
+        ids = self._timeouts if query.run_id is None else self._runs.get(query.run_id, ())
+        found = sorted((t for t in map(self._timeouts.__getitem__, ids) if _matches(query, t)), key=_place)
+        if query.cursor is not None:
+            last = tuple(decode_cursor(_LISTING, query.cursor, [datetime, str]))
+            found = [timeout for timeout in found if _place(timeout) > last]
+        shown = found[: query.limit]
+        more = encode_cursor(_LISTING, *_place(shown[-1])) if len(found) > len(shown) else None
+        return Page(shown, more)
 
-    async def wait_for_timeouts(self, workflow_name: str) -> None:
-        """Return when a timer was written since the last return."""
-        signal = self._signal(workflow_name)
-        await signal.wait_beyond(self._seen.get(workflow_name, 0))
-        self._seen[workflow_name] = signal.count
+
+def _place(timeout: TimeoutRecord) -> tuple[datetime, str]:
+    return timeout.due_at, timeout.id
+
+
+def _matches(query: TimeoutQuery, timeout: TimeoutRecord) -> bool:
+    return (
+        timeout.workflow_name == query.workflow_name
+        and (not query.statuses or timeout.status in query.statuses)
+        and (query.due_before is None or timeout.due_at < query.due_before)
+        and (query.completed or not timeout.completed)
+    )

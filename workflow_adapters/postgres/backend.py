@@ -6,25 +6,27 @@ Owns the order in which things are opened and closed, and how many connections e
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import asyncpg
 
-from workflow.protocols import Backend
+from workflow.protocols import Backend, WakeUp
 
-from .connections import Connections, Lane, ServerSettings
+from .connections import Connections
 from .events import PostgresEventStreamer
 from .failures import LOST, is_lost, is_transient, unavailable
 from .joined import Joinable, Joined
+from .lane import Lane
 from .names import quoted
-from .records import PostgresRecordStore
+from .record_store import PostgresRecordStore
 from .retention import Retention, Tidier
 from .roles import PostgresRoleScheduler
 from .schema import migrate, verify
-from .signals import Signals
+from .server import ServerSettings
+from .signals import SAFETY_NET, Signals
 from .timeouts import PostgresTimeoutStore
-from .wake import SAFETY_NET
 
 __all__ = ["PostgresBackend"]
 
@@ -110,7 +112,9 @@ class PostgresBackend(Backend):
         command_timeout: after which a statement or an attempt to connect (10 seconds at most) that is not answered
             counts as lost: how long a broken network goes unnoticed.
         allow_fsync_off: use a server that may lose what it acknowledged, as some do for tests.
-        safety_net: after which whoever waits looks again although nothing was heard.
+        safety_net: after which a subscriber looks again although nothing was heard.
+        release: of the user's program, as other processes see it; by default the environment variable
+            WORKFLOW_RELEASE.
     """
 
     def __init__(
@@ -128,6 +132,7 @@ class PostgresBackend(Backend):
         command_timeout: timedelta = timedelta(seconds=30),
         allow_fsync_off: bool = False,
         safety_net: timedelta = timedelta(seconds=SAFETY_NET),
+        release: str | None = None,
     ) -> None:
         quoted(schema)  # a wrong name is refused here
         server = ServerSettings(
@@ -156,6 +161,7 @@ class PostgresBackend(Backend):
                 signals,
                 schema=schema,
                 lease_time=lease_time,
+                release=release,
             ),
             PostgresTimeoutStore(writes=stream, reads=reads, signals=signals, schema=schema, safety_net=net),
         )
@@ -180,17 +186,18 @@ class PostgresBackend(Backend):
 
 
 def _records(
-    connections: Connections, signals: Signals, reads: Lane, outbox: Lane, schema: str, joined: Joined, net: float
+    connections: Connections, signals: Signals, reads: Lane, side: Lane, schema: str, joined: Joined, net: float
 ) -> PostgresRecordStore:
     records = PostgresRecordStore(
         commits=connections.lane("commits", 2, lock_timeout=_LOCK_TIMEOUT),
         calls=connections.lane("on_commit", 4, lock_timeout=_LOCK_TIMEOUT),
         reads=reads,
-        outbox=outbox,
+        side=side,
         schema=schema,
         joined=joined,
-        woken=lambda name: signals.send("outbox", name),
+        announce=lambda kind, name: signals.send(kind.name.lower(), name),
         safety_net=net,
     )
-    signals.on("outbox", records.wake)
+    for kind in (WakeUp.OUTBOX, WakeUp.HELD_CALLBACKS):
+        signals.on(kind.name.lower(), partial(records.wake, kind))
     return records

@@ -7,29 +7,32 @@ over an event that commits late. Appends are few, because the relay sends what h
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import asyncpg
+from msgspec.structs import replace
 
 from workflow.errors import EventsRefused
-from workflow.protocols import Event, EventReceiver, EventStreamer, Shard, partition_of
+from workflow.protocols import Backlog, Event, EventReceiver, EventStreamer, Shard, partition_of
 
-from .connections import Lane
-from .failures import described
+from ..kit.ack_buffer import AckBuffer, Cursor
+from ..kit.event_log import LogRow
+from ..kit.receiver import LogReceiver
+from ..kit.tail import Tail
+from .checks import check_event
+from .event_log import PostgresEventLog
+from .lane import Lane
 from .names import APPEND_LOCK, lock_key, quoted
-from .receiver import CATCH_UP, PostgresReceiver
-from .rows import check_event, columns, decode_event, encode_event
+from .rows import columns, encode_event
 from .signals import Signals
-from .tail import READ, Tail
 
 __all__ = ["PostgresEventStreamer"]
 
-_ACK_EVERY = 0.2
-"""Seconds that acknowledgements gather before they are written."""
+_COUNTED = 10_000
+"""Events of a backlog that are counted at most."""
 
 _log = logging.getLogger("workflow.postgres")
 
@@ -70,14 +73,34 @@ on conflict (topic, consumer, partition) do update set position = excluded.posit
 where c.position < excluded.position
 """
 
-_LAG = """
-select e.event from generate_series(0, $3::integer - 1) as p (number)
-left join {schema}.cursors c on c.topic = $1 and c.consumer = $2 and c.partition = p.number
+# For each consumer and each partition in which it has unread events: how many, and the first of them.
+_BACKLOG = """
+select w.topic, w.consumer, unread.number, oldest.position, oldest.partition, oldest.event
+from (select distinct * from unnest($1::text[], $2::text[])) as w (topic, consumer)
+cross join (select case when is_called then last_value else 0 end as last from {schema}.events_position_seq) as log
+cross join generate_series(0, $3::integer - 1) as p (number)
+left join {schema}.cursors c on c.topic = w.topic and c.consumer = w.consumer and c.partition = p.number
+cross join lateral (select case when c.position <= log.last then c.position else 0 end as position) as read
 cross join lateral (
-    select event from {schema}.events
-    where topic = $1 and partition = p.number and position > coalesce(c.position, 0) order by position limit 1
-) as e
+    select position, partition, event from {schema}.events
+    where topic = w.topic and partition = p.number and position > read.position order by position limit 1
+) as oldest
+cross join lateral (
+    select count(*) as number from (
+        select 1 from {schema}.events
+        where topic = w.topic and partition = p.number and position > read.position limit $4
+    ) as some
+) as unread
 """
+
+
+class _Batch(NamedTuple):
+    """Events to send: those that can be stored with their rows, and the places of the others with the reason."""
+
+    good: Sequence[Event]
+    rows: Sequence[tuple[str, int, bytes]]
+    refused: Sequence[int]
+    why: str
 
 
 class PostgresEventStreamer(EventStreamer):
@@ -87,133 +110,143 @@ class PostgresEventStreamer(EventStreamer):
         self, *, sends: Lane, reads: Lane, signals: Signals, schema: str, partitions: int, safety_net: float
     ) -> None:
         name = quoted(schema)
-        self.partitions = partitions
+        self._partitions = partitions
         self._sends, self._reads, self._signals = sends, reads, signals
-        self._send_sql, self._partitions_sql, self._forget_sql, self._cursors_sql, self._ack_sql, self._lag_sql = (
-            sql.replace("{schema}", name) for sql in (_SEND, _PARTITIONS, _FORGET, _CURSORS, _ACK, _LAG)
+        self._send_sql, self._partitions_sql, self._forget_sql, self._cursors_sql, self._ack_sql, self._backlog_sql = (
+            sql.replace("{schema}", name) for sql in (_SEND, _PARTITIONS, _FORGET, _CURSORS, _ACK, _BACKLOG)
         )
-        self._catch_up_sql = CATCH_UP.replace("{schema}", name)
         self._lock = lock_key(schema, APPEND_LOCK)
-        self._tail = Tail(reads, READ.replace("{schema}", name), safety_net)
-        self._acks: dict[tuple[str, str, int], int] = {}
-        self._acked = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._events = PostgresEventLog(reads, schema)
+        self._tail = Tail(self._events, safety_net, _log)
+        self._acks = AckBuffer(self._write_acks, _log)
+        self._following: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        rows = await self._sends.write(self._partitions_sql, self.partitions)
-        self.partitions = rows[0][0]
-        self._signals.on("events", self._tail.wake)
-        self._tasks = [asyncio.create_task(self._tail.follow()), asyncio.create_task(self._acking())]
+        rows = await self._sends.write(self._partitions_sql, self._partitions)
+        self._partitions = rows[0][0]
+        self._signals.on("events", lambda _: self._tail.wake())
+        self._following = asyncio.create_task(self._tail.follow())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._write_acks()
+        following, self._following = self._following, None
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        await self._acks.close()
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions each topic has: the same number for all of them."""
+        return self._partitions
 
     async def send(self, events: Sequence[Event]) -> None:
         """Append the events; see the port."""
-        good, rows, refused, why = self._encoded(events)
-        if rows:
+        batch = _encoded(events, self._partitions)
+        if batch.rows:
             try:
-                numbers = await self._sends.write(self._send_sql, *columns(rows, 3), self._lock)
+                numbers = await self._sends.write(self._send_sql, *columns(batch.rows, 3), self._lock)
             except asyncpg.PostgresError:
-                good, rows, refused, why = _checked(events, good, rows, refused, why)
-                if not refused:
+                batch = _checked(events, batch)
+                if not batch.refused:
                     raise
-                numbers = await self._sends.write(self._send_sql, *columns(rows, 3), self._lock)
-            self._tail.appended(good, [(row[1], number[0]) for row, number in zip(rows, numbers, strict=True)])
+                numbers = await self._sends.write(self._send_sql, *columns(batch.rows, 3), self._lock)
+            self._tail.appended(
+                [
+                    replace(event, partition=row[1], position=number[0])
+                    for event, row, number in zip(batch.good, batch.rows, numbers, strict=True)
+                ]
+            )
             self._signals.send("events")
-        if refused:
-            raise EventsRefused(why, tuple(refused))
-
-    def _encoded(self, events: Sequence[Event]) -> "tuple[list[Event], list[tuple[str, int, bytes]], list[int], str]":
-        good: list[Event] = []
-        rows: list[tuple[str, int, bytes]] = []
-        refused: list[int] = []
-        why = ""
-        for index, event in enumerate(events):
-            try:
-                rows.append((event.topic, partition_of(event.run_id, self.partitions), encode_event(event)))
-            except ValueError as error:
-                refused.append(index)
-                why = str(error)
-            else:
-                good.append(event)
-        return good, rows, refused, why
+        if batch.refused:
+            raise EventsRefused(batch.why, tuple(batch.refused))
 
     @asynccontextmanager
     async def receiver(
         self, topic: str, name: str, *, shard: Shard, from_latest: bool = False
     ) -> AsyncIterator[EventReceiver]:
         """Open a reading; see the port."""
-        receiver = PostgresReceiver(topic, name, self._reads, self._catch_up_sql, self._acks, self._acked)
+        partitions = list(shard.partitions(self._partitions))
+        receiver = LogReceiver(topic, name, partitions, self._events, self._acks)
         # Before the positions are read, so that what is sent meanwhile is handed over and not missed.
         self._tail.attach(receiver)
         try:
-            await self._begin(receiver, shard, from_latest=from_latest)
+            await self._begin(receiver, partitions, from_latest=from_latest)
             yield receiver
         finally:
             self._tail.detach(receiver)
             if name:
-                await self._write_acks()
+                await self._acks.flush()
 
-    async def _begin(self, receiver: PostgresReceiver, shard: Shard, *, from_latest: bool) -> None:
-        places = list(shard.partitions(self.partitions))
+    async def _begin(self, receiver: LogReceiver, partitions: Sequence[int], *, from_latest: bool) -> None:
         # Acknowledgements of this name that wait here belong to the cursor that is read now.
-        await self._write_acks()
-        rows = await self._reads.fetch(self._cursors_sql, receiver.topic, receiver.name, places)
-        cursors, latest = {row[0]: row[1] for row in rows[:-1]}, rows[-1][1] or 0
-        if any(position > latest for position in cursors.values()):
-            await self._sends.write(self._forget_sql, receiver.topic, receiver.name, places)
-            rows = await self._reads.fetch(self._cursors_sql, receiver.topic, receiver.name, places)
-            cursors, latest = {row[0]: row[1] for row in rows[:-1]}, rows[-1][1] or 0
-        fresh = latest if from_latest or not receiver.name else 0
-        positions = {place: cursors.get(place, fresh) for place in places}
-        receiver.start(positions, behind=any(position < latest for position in positions.values()))
+        await self._acks.flush()
+        cursors, end = await self._cursors(receiver, partitions)
+        if any(position > end for position in cursors.values()):
+            await self._sends.write(self._forget_sql, receiver.topic, receiver.name, partitions)
+            cursors, end = await self._cursors(receiver, partitions)
+        fresh = end if from_latest or not receiver.name else 0
+        receiver.start({partition: cursors.get(partition, fresh) for partition in partitions}, end=end)
+        if from_latest and receiver.name:
+            # From now on it has a cursor: what is sent from here on is its backlog.
+            for partition in partitions:
+                if partition not in cursors:
+                    self._acks.move(receiver.topic, receiver.name, partition, end)
+            await self._acks.flush()
 
-    async def lag(self, topic: str, name: str) -> datetime | None:
-        """When the oldest event was made that this consumer has not acknowledged."""
-        rows = await self._reads.fetch(self._lag_sql, topic, name, self.partitions)
-        return min((decode_event(row[0]).created_at for row in rows), default=None)
+    async def _cursors(self, receiver: LogReceiver, partitions: Sequence[int]) -> tuple[Mapping[int, int], int]:
+        """The stored cursors, and how far the log reaches."""
+        rows = await self._reads.fetch(self._cursors_sql, receiver.topic, receiver.name, partitions)
+        return {row[0]: row[1] for row in rows[:-1]}, rows[-1][1] or 0
 
-    async def _acking(self) -> None:
-        while True:
-            await self._acked.wait()
-            await asyncio.sleep(_ACK_EVERY)
-            self._acked.clear()
-            await self._write_acks()
+    async def backlog(self, consumers: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Backlog]:
+        """For each pair of topic and consumer name, the events that it has not acknowledged; counts up to 10,000."""
+        found = {pair: Backlog() for pair in consumers}
+        if not found:
+            return found
+        await self._acks.flush()
+        rows = await self._reads.fetch(self._backlog_sql, *columns(list(found), 2), self._partitions, _COUNTED)
+        for topic, name, number, position, partition, data in rows:
+            event = self._events.decode(LogRow(position, partition, topic, data))
+            known = found[(topic, name)]
+            ages = [age for age in (known.oldest, event.created_at if event is not None else None) if age is not None]
+            found[(topic, name)] = Backlog(events=min(known.events + number, _COUNTED), oldest=min(ages, default=None))
+        return found
 
-    async def _write_acks(self) -> None:
-        if not self._acks:
-            return
-        acks = dict(self._acks)
-        self._acks.clear()
-        rows = [(topic, name, partition, position) for (topic, name, partition), position in sorted(acks.items())]
+    async def _write_acks(self, positions: Mapping[Cursor, int]) -> None:
+        rows = [(*cursor, position) for cursor, position in sorted(positions.items())]
+        await self._sends.write(self._ack_sql, *columns(rows, 4))
+
+
+def _encoded(events: Sequence[Event], partitions: int) -> _Batch:
+    good: list[Event] = []
+    rows: list[tuple[str, int, bytes]] = []
+    refused: list[int] = []
+    why = ""
+    for index, event in enumerate(events):
         try:
-            await self._sends.write(self._ack_sql, *columns(rows, 4))
-        except Exception as error:  # noqa: BLE001 - nobody else would start this loop again
-            _log.warning("acknowledgements wait: %s", described(error))
-            for key, position in acks.items():
-                self._acks[key] = max(position, self._acks.get(key, 0))
-            self._acked.set()
+            rows.append((event.topic, partition_of(event.run_id, partitions), encode_event(event)))
+        except ValueError as error:
+            refused.append(index)
+            why = str(error)
+        else:
+            good.append(event)
+    return _Batch(good, rows, refused, why)
 
 
-def _checked(
-    events: Sequence[Event], good: list[Event], rows: "list[tuple[str, int, bytes]]", refused: list[int], why: str
-) -> "tuple[list[Event], list[tuple[str, int, bytes]], list[int], str]":
+def _checked(events: Sequence[Event], batch: _Batch) -> _Batch:
     """The same, without the events whose topic the table cannot hold."""
-    fine, kept = [], []
-    for event, row in zip(good, rows, strict=True):
+    good: list[Event] = []
+    rows: list[tuple[str, int, bytes]] = []
+    refused, why = set(batch.refused), batch.why
+    for event, row in zip(batch.good, batch.rows, strict=True):
         try:
             check_event(event)
         except ValueError as error:
-            refused.extend(index for index, other in enumerate(events) if other is event and index not in refused)
+            refused.update(index for index, other in enumerate(events) if other is event)
             why = str(error)
         else:
-            fine.append(event)
-            kept.append(row)
-    return fine, kept, sorted(refused), why
+            good.append(event)
+            rows.append(row)
+    return _Batch(good, rows, sorted(refused), why)

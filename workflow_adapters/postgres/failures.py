@@ -19,6 +19,7 @@ __all__ = [
     "is_transient",
     "outcome_unknown",
     "unavailable",
+    "violates",
 ]
 
 _DRIVERS = (asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -63,6 +64,11 @@ def is_rolled_back(error: BaseException) -> bool:
 def is_locked(error: BaseException) -> bool:
     """True if somebody else's transaction held a row for longer than the lock timeout: nothing was written."""
     return _state(error) == _LOCKED
+
+
+def violates(error: BaseException, index: str) -> bool:
+    """True if the server refused a row because this unique index has its key already."""
+    return isinstance(error, asyncpg.UniqueViolationError) and getattr(error, "constraint_name", None) == index
 
 
 def described(error: BaseException) -> str:

@@ -18,10 +18,11 @@ import asyncpg
 
 from workflow.protocols import OnCommit
 
-from .connections import Connection, Lane
 from .failures import LOST, is_lost, is_transient, outcome_unknown, unavailable
+from .lane import Lane
+from .server import Connection
 
-__all__ = ["Joinable", "Joined", "call_in_transaction"]
+__all__ = ["Joinable", "Joined", "OnCommitFailed", "call_functions", "call_in_transaction", "to_end"]
 
 T = TypeVar("T")
 
@@ -147,18 +148,48 @@ async def _driver_connection(joinable: Any) -> Connection:
     return joinable
 
 
+class OnCommitFailed(Exception):
+    """A user's function failed; nothing of its transaction was written.
+
+    Attributes:
+        error: its own exception.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def call_functions(functions: Sequence[OnCommit], connection: Connection) -> None:
+    """Call the user's functions with the connection of the transaction, one after the other.
+
+    Raises:
+        OnCommitFailed: one of them failed.
+    """
+    for function in functions:
+        try:
+            result = function(connection)
+            if inspect.isawaitable(result):
+                await result
+        except Exception as error:
+            raise OnCommitFailed(error) from error
+
+
 async def call_in_transaction(
-    lane: Lane, write: Callable[[Connection], Awaitable[set[str]]], functions: Sequence[OnCommit]
-) -> set[str]:
+    lane: Lane, write: Callable[[Connection], Awaitable[bool]], functions: Sequence[OnCommit]
+) -> bool:
     """Write by compare-and-swap, and only if that was applied call the user's functions before committing.
+
+    Returns:
+        Whether it was applied.
 
     Raises:
         Unavailable: nothing was written.
         OutcomeUnknown: the connection was lost at the commit.
-        Exception: whatever a function raised; nothing was written.
+        OnCommitFailed: a function failed; nothing was written.
     """
 
-    async def work(connection: Connection) -> set[str]:
+    async def work(connection: Connection) -> bool:
         try:
             transaction = connection.transaction(isolation="read_committed")
             await transaction.start()
@@ -166,19 +197,19 @@ async def call_in_transaction(
                 await lane.prepare(connection)
                 applied = await write(connection)
                 if applied:
-                    await _call(functions, connection)
+                    await call_functions(functions, connection)
             except BaseException:
                 if not connection.is_closed():
                     await transaction.rollback()
                 raise
-        except LOST as error:
-            # A user's function may raise a TimeoutError of its own, so only what the connection says counts.
-            from_server = isinstance(error, asyncpg.PostgresError | asyncpg.InternalClientError)
-            if connection.is_closed() or (from_server and _is_servers_fault(error)):
+        except (*LOST, OnCommitFailed) as error:
+            if connection.is_closed() or _is_servers_fault(error):
                 raise unavailable(error) from error
             raise
         try:
             await transaction.commit()
+        except asyncpg.IntegrityConstraintViolationError:
+            raise  # a constraint of the user's that is checked at the commit: all is rolled back
         except LOST as error:
             raise outcome_unknown(error) from error
         return applied
@@ -187,11 +218,8 @@ async def call_in_transaction(
 
 
 def _is_servers_fault(error: BaseException) -> bool:
-    return is_lost(error) or is_transient(error)
-
-
-async def _call(functions: Sequence[OnCommit], connection: Connection) -> None:
-    for function in functions:
-        result = function(connection)
-        if inspect.isawaitable(result):
-            await result
+    """True if the server could not go on. A function may raise a TimeoutError of its own: that says nothing of it."""
+    if isinstance(error, OnCommitFailed):
+        error = error.error
+    from_server = isinstance(error, asyncpg.PostgresError | asyncpg.InternalClientError)
+    return from_server and (is_lost(error) or is_transient(error))

@@ -1,7 +1,7 @@
-"""Removes what nobody needs any more: finished runs with their history, and events that everybody has read.
+"""Removes finished runs with their history, events that every consumer has read, and callbacks taken long ago.
 
-In small batches, beside the work, by one process at a time; what is live, paused or unread is never touched, however
-old it is. Ages are judged by the server's clock.
+It works in small batches, beside the work, in one process at a time. Live and paused runs, unread events and held
+callbacks are never touched, however old they are. Ages are judged by the server's clock.
 """
 
 import asyncio
@@ -12,13 +12,17 @@ from typing import Self
 
 import msgspec
 
-from .connections import Connection, Lane
 from .failures import described
+from .lane import Lane
 from .names import RETENTION_LOCK, lock_key, quoted
+from .server import Connection
 
-__all__ = ["Retention", "Tidier"]
+__all__ = ["FORGET_EVENTS", "FORGET_RUNS", "FORGET_TAKEN", "Retention", "Tidier"]
 
 _BATCH = 1_000
+_REMEMBER_TAKEN = timedelta(days=1)
+"""How long the id of a callback that was taken is remembered."""
+
 _PAUSE = 0.05
 """Seconds between batches, so that the disk and the log serve the work first."""
 
@@ -46,23 +50,34 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
 _TRY_LOCK = "select pg_try_advisory_xact_lock($1)"
 
-_FORGET_RUNS = """
+FORGET_RUNS = f"""
 with gone as (
-    select run_id from {schema}.runs
+    select run_id from {{schema}}.runs
     where run_state in (4, 5, 6) and updated_at < clock_timestamp() - $1::interval
         and (select set_config('synchronous_commit', 'off', true)) is not null
-    order by updated_at limit $2 for update skip locked
+    order by updated_at limit {_BATCH} for update skip locked
 ),
-runs as (delete from {schema}.runs r using gone where r.run_id = gone.run_id),
-history as (delete from {schema}.history h using gone where h.run_id = gone.run_id),
-timeouts as (delete from {schema}.timeouts t using gone where t.run_id = gone.run_id)
+runs as (delete from {{schema}}.runs r using gone where r.run_id = gone.run_id),
+history as (delete from {{schema}}.history h using gone where h.run_id = gone.run_id),
+timeouts as (delete from {{schema}}.timeouts t using gone where t.run_id = gone.run_id)
 select count(*) from gone
-"""
+"""  # noqa: S608 - constants
+
+# A callback that was taken is remembered by its id, so that it is not delivered again.
+FORGET_TAKEN = f"""
+with gone as (
+    select seq from {{schema}}.held_callbacks where taken_at < clock_timestamp() - $1::interval
+        and (select set_config('synchronous_commit', 'off', true)) is not null
+    order by taken_at limit {_BATCH}
+),
+deleted as (delete from {{schema}}.held_callbacks h using gone where h.seq = gone.seq)
+select count(*) from gone
+"""  # noqa: S608 - constants
 
 # A page of the log, oldest first; of it, what is old enough and behind the cursor of every consumer of its topic. A
 # consumer that had nothing to read for long is not abandoned: it must have left this very event lying for so long.
 # Of a topic that nobody has read yet, an hour's events stay: its consumer may only be starting.
-_FORGET_EVENTS = """
+FORGET_EVENTS = """
 with page as (
     select position, topic, partition, sent_at from {schema}.events
     where position > $4 and (select set_config('synchronous_commit', 'off', true)) is not null
@@ -92,7 +107,9 @@ class Tidier:
     def __init__(self, lane: Lane, *, schema: str, retention: Retention) -> None:
         name = quoted(schema)
         self._lane, self._retention = lane, retention
-        self._runs_sql, self._events_sql = (sql.replace("{schema}", name) for sql in (_FORGET_RUNS, _FORGET_EVENTS))
+        self._runs_sql, self._events_sql, self._taken_sql = (
+            sql.replace("{schema}", name) for sql in (FORGET_RUNS, FORGET_EVENTS, FORGET_TAKEN)
+        )
         self._lock = lock_key(schema, RETENTION_LOCK)
         self._task: asyncio.Task[None] | None = None
 
@@ -109,7 +126,10 @@ class Tidier:
 
     async def tidy(self) -> None:
         """Remove everything that may be removed now."""
-        while self._retention.finished_runs is not None and await self._forget_runs(self._retention.finished_runs):
+        keep = self._retention.finished_runs
+        while keep is not None and await self._forget(self._runs_sql, keep):
+            await asyncio.sleep(_PAUSE)
+        while await self._forget(self._taken_sql, _REMEMBER_TAKEN):
             await asyncio.sleep(_PAUSE)
         start: int | None = 0
         while start is not None:
@@ -125,13 +145,13 @@ class Tidier:
             except Exception as error:  # noqa: BLE001 - nobody else would start this loop again
                 _log.warning("retention waits: %s", described(error))
 
-    async def _forget_runs(self, keep: timedelta) -> bool:
-        """Remove one batch of finished runs; True if there may be more."""
+    async def _forget(self, sql: str, keep: timedelta) -> bool:
+        """Remove one batch of what is older; True if there may be more."""
 
         async def work(connection: Connection) -> bool:
             if not await connection.fetchval(_TRY_LOCK, self._lock):
                 return False
-            return bool(await connection.fetchval(self._runs_sql, keep, _BATCH) == _BATCH)
+            return bool(await connection.fetchval(sql, keep) == _BATCH)
 
         return await self._lane.transaction(work)
 

@@ -8,9 +8,9 @@ import asyncpg
 
 from workflow.errors import WorkflowError
 
-from .connections import Connection
 from .migrations import CURRENT, migration, prepare
 from .names import MIGRATION_LOCK, lock_key, quoted
+from .server import Connection
 
 __all__ = ["SchemaAhead", "SchemaBehind", "SchemaForeign", "migrate", "verify"]
 

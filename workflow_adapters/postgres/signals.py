@@ -2,7 +2,7 @@
 
 A notification inside a transaction would serialise all commits of the database (it costs two thirds of the
 throughput), so it is sent afterwards, at most twenty times a second, for everything that happened meanwhile. What is
-lost with it is found by the safety net of whoever waits. Where the server cannot be listened to (behind a transaction
+lost with it is found by the safety net of its subscriber. Where the server cannot be listened to (behind a transaction
 pooler), the numbers of the sequences tell that something was written.
 """
 
@@ -12,11 +12,15 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
-from .connections import Connections, Lane
+from .connections import Connections
 from .failures import LOST, described
+from .lane import Lane
 from .names import quoted
 
-__all__ = ["Signals"]
+__all__ = ["SAFETY_NET", "Signals"]
+
+SAFETY_NET = 5.0
+"""Seconds after which a subscriber looks although it heard nothing: wake-ups may be lost."""
 
 _SPACING = 0.05
 """Seconds between two notifications of one process."""
@@ -38,6 +42,7 @@ _NOTIFY = "select pg_notify($1, payload) from unnest($2::text[]) as payload"
 
 _NUMBERS = """
 select (select last_value from {schema}.outbox_id_seq), (select last_value from {schema}.events_position_seq),
+    (select last_value from {schema}.held_callbacks_seq_seq),
     (select sum(token) + count(*) filter (where holder = '') from {schema}.leases)
 """
 
@@ -45,7 +50,11 @@ select (select last_value from {schema}.outbox_id_seq), (select last_value from 
 class Signals:
     """Tells other processes what was written here, and hears what was written there.
 
-    A signal is a kind and a name: outbox or timeouts of a workflow, events of any topic.
+    A signal is a kind and a name: outbox, timeouts or held_callbacks of a workflow; events and roles have no name.
+    A process of another release may send kinds that this one does not know; they are ignored.
+
+    A store that offers wake-ups keeps a `LocalWakeUps`, has `on(kind, …)` call its `wake`, and calls `send` after a
+    write; the subscribers of this process it wakes itself.
     """
 
     def __init__(self, connections: Connections, sender: Lane, reader: Lane, *, schema: str, listen: bool) -> None:
@@ -104,7 +113,7 @@ class Signals:
         payloads, self._pending = self._pending, set()
         try:
             await self._sender.write(_NOTIFY, self._channel, list(payloads))
-        except Exception as error:  # noqa: BLE001 - nobody else would start the loop of it again
+        except Exception as error:  # noqa: BLE001 - no other task would start this loop again
             _log.debug("wake-ups lost: %s", described(error))
 
     async def _listening(self) -> None:
@@ -126,7 +135,7 @@ class Signals:
             gone = asyncio.Event()
             connection.add_termination_listener(lambda _: gone.set())
             await connection.add_listener(self._channel, self._notified)
-            self._heard_all()  # whatever was sent while nobody listened
+            self._heard_all()  # something may have been sent before the connection listened
             while not gone.is_set():
                 try:
                     async with asyncio.timeout(_ALIVE_EVERY):
@@ -147,7 +156,7 @@ class Signals:
             await asyncio.sleep(pause)
             try:
                 numbers = tuple((await self._reader.fetch(self._numbers_sql))[0])
-            except Exception as error:  # noqa: BLE001 - nobody else would start this loop again
+            except Exception as error:  # noqa: BLE001 - no other task would start this loop again
                 _log.debug("no wake-ups: %s", described(error))
                 continue
             if numbers != known:

@@ -6,27 +6,37 @@ and the log is written in order, so a claim is never lost without the move that 
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
 import asyncpg
 
 from workflow.errors import TimeoutNotFound
-from workflow.protocols import TimeoutPage, TimeoutRecord, TimeoutStore
+from workflow.protocols import (
+    Page,
+    Subscription,
+    TimeoutPage,
+    TimeoutQuery,
+    TimeoutRecord,
+    TimeoutStore,
+    WakeUp,
+    WakeUps,
+)
 
-from .batch_loader import BatchLoader
-from .connections import Lane, Row
+from ..kit.batch_loader import BatchLoader
+from ..kit.text import is_text
+from ..kit.wake_ups import LocalWakeUps
+from .checks import check_timeout
+from .lane import Lane
 from .names import quoted
-from .rows import check_timeout, columns
+from .rows import columns
 from .signals import Signals
-from .wake import Flags
+from .timeout_listings import TIMER_COLUMNS, cursor_after, statement, timer
 
-__all__ = ["PostgresTimeoutStore"]
+__all__ = ["CANCEL", "CLAIM", "COMPLETE", "CREATE", "POSTPONE", "PostgresTimeoutStore"]
 
-_COLUMNS = """id, workflow_name, foreign_id, run_id, status, visit, timer, expire_at, due_at, created_at, completed,
-    attempt, last_error, claims"""
-
-_CREATE = f"""
-insert into {{schema}}.timeouts ({_COLUMNS})
+CREATE = f"""
+insert into {{schema}}.timeouts ({TIMER_COLUMNS})
 select * from unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::integer[], $7::integer[], $8::timestamptz[],
     $9::timestamptz[], $10::timestamptz[], $11::boolean[], $12::integer[], $13::text[], $14::integer[]
@@ -34,7 +44,7 @@ select * from unnest(
 """  # noqa: S608 - constants
 
 # Postponed by this very statement; `due_at` as it was orders them. The last row: when the next of the others is due.
-_CLAIM = f"""
+CLAIM = f"""
 with due as (
     select id, due_at as was from {{schema}}.timeouts
     where workflow_name = $1 and not completed and due_at <= $3 and status = any($2::bigint[])
@@ -45,7 +55,7 @@ claimed as (
     update {{schema}}.timeouts t set due_at = $4, claims = claims + 1 from due where t.id = due.id
     returning t.*, due.was
 )
-select {_COLUMNS}, was from claimed
+select {TIMER_COLUMNS}, was from claimed
 union all
 (select null, null, null, null, null, null, null, null, due_at, null, null, null, null, null, null
  from {{schema}}.timeouts t
@@ -55,38 +65,13 @@ union all
 order by was nulls last, id
 """  # noqa: S608 - constants
 
-_POSTPONE = """
+POSTPONE = """
 update {schema}.timeouts t set due_at = w.due_at, attempt = w.attempt, last_error = w.last_error
 from unnest($1::text[], $2::timestamptz[], $3::integer[], $4::text[]) as w (id, due_at, attempt, last_error)
 where t.id = w.id
 """
-_COMPLETE = "update {schema}.timeouts set completed = true where id = any($1::text[]) returning id"
-_CANCEL = "delete from {schema}.timeouts where id = any($1::text[])"
-_LIST = f"""
-select {_COLUMNS} from {{schema}}.timeouts where workflow_name = $1 order by expire_at, id
-"""  # noqa: S608 - constants
-_LIST_RUN = f"""
-select {_COLUMNS} from {{schema}}.timeouts where workflow_name = $1 and run_id = $2 order by expire_at, id
-"""  # noqa: S608 - constants
-
-
-def _timer(row: Row) -> TimeoutRecord:
-    return TimeoutRecord(
-        id=row[0],
-        workflow_name=row[1],
-        foreign_id=row[2],
-        run_id=row[3],
-        status=row[4],
-        visit=row[5],
-        timer=row[6],
-        expire_at=row[7],
-        due_at=row[8],
-        created_at=row[9],
-        completed=row[10],
-        attempt=row[11],
-        last_error=row[12],
-        claims=row[13],
-    )
+COMPLETE = "update {schema}.timeouts set completed = true where id = any($1::text[]) returning id"
+CANCEL = "delete from {schema}.timeouts where id = any($1::text[])"
 
 
 def _row(timer: TimeoutRecord) -> Sequence[object]:
@@ -108,24 +93,23 @@ def _row(timer: TimeoutRecord) -> Sequence[object]:
     )
 
 
-class PostgresTimeoutStore(TimeoutStore):
+class PostgresTimeoutStore(TimeoutStore, WakeUps):
     """Timers in one table."""
 
     def __init__(self, *, writes: Lane, reads: Lane, signals: Signals, schema: str, safety_net: float) -> None:
-        name = quoted(schema)
+        self._schema = name = quoted(schema)
         self._writes, self._reads, self._signals = writes, reads, signals
         self._create_sql, self._claim_sql, self._postpone_sql, self._complete_sql, self._cancel_sql = (
-            sql.replace("{schema}", name) for sql in (_CREATE, _CLAIM, _POSTPONE, _COMPLETE, _CANCEL)
+            sql.replace("{schema}", name) for sql in (CREATE, CLAIM, POSTPONE, COMPLETE, CANCEL)
         )
-        self._list_sql, self._list_run_sql = (sql.replace("{schema}", name) for sql in (_LIST, _LIST_RUN))
-        self._news = Flags(safety_net)
+        self._wake_ups = LocalWakeUps((WakeUp.TIMEOUTS,), safety_net=safety_net)
         # Timers that fire at the same time are ended by one statement.
         self._completing, self._cancelling = BatchLoader(self._completed), BatchLoader(self._cancelled)
-        signals.on("timeouts", self._news.set)
+        signals.on("timeouts", lambda name: self._wake_ups.wake(WakeUp.TIMEOUTS, name))
 
     def _moved(self, names: set[str]) -> None:
         for name in names:
-            self._news.set(name)
+            self._wake_ups.wake(WakeUp.TIMEOUTS, name)
             self._signals.send("timeouts", name)
 
     async def create(self, timeouts: Sequence[TimeoutRecord]) -> None:
@@ -145,7 +129,7 @@ class PostgresTimeoutStore(TimeoutStore):
     ) -> TimeoutPage:
         """Claim timers that are due; see the port."""
         rows = await self._writes.write(self._claim_sql, workflow_name, list(statuses), now, until, limit)
-        timers = tuple(_timer(row) for row in rows if row[0] is not None)
+        timers = tuple(timer(row) for row in rows if row[0] is not None)
         return TimeoutPage(timers, next((row[8] for row in rows if row[0] is None), None))
 
     async def postpone(self, timeouts: Sequence[TimeoutRecord]) -> None:
@@ -182,14 +166,19 @@ class PostgresTimeoutStore(TimeoutStore):
         await self._writes.write(self._cancel_sql, sorted(ids))
         return {}
 
-    async def list(self, workflow_name: str, *, run_id: str | None = None) -> Sequence[TimeoutRecord]:
-        """All timers of the workflow, or of one run."""
-        if run_id is None:
-            rows = await self._reads.fetch(self._list_sql, workflow_name)
-        else:
-            rows = await self._reads.fetch(self._list_run_sql, workflow_name, run_id)
-        return [_timer(row) for row in rows]
+    async def list(self, query: TimeoutQuery) -> Page[TimeoutRecord]:
+        """One page of the timers that match, by due time and id."""
+        sql, args = statement(query)
+        if not is_text(query.workflow_name) or not is_text(query.run_id or ""):
+            return Page()
+        rows = await self._reads.fetch(sql.replace("{schema}", self._schema), *args)
+        timers = [timer(row) for row in rows[: query.limit]]
+        return Page(timers, cursor_after(timers[-1]) if len(rows) > query.limit else None)
 
-    async def wait_for_timeouts(self, workflow_name: str) -> None:
-        """Return when a timer may have been created or moved forward."""
-        await self._news.wait(workflow_name)
+    def subscribe(self, kind: WakeUp, workflow_name: str) -> AbstractAsyncContextManager[Subscription]:
+        """Hear of timers that any process creates or moves for this workflow from now on.
+
+        Raises:
+            ValueError: a timeout store has no wake-ups of this kind.
+        """
+        return self._wake_ups.subscribe(kind, workflow_name)

@@ -9,7 +9,7 @@ from workflow.protocols import Backend
 
 from .database import Database
 from .events import SQLiteEventStreamer
-from .records import SQLiteRecordStore
+from .record_store import SQLiteRecordStore
 from .roles import SQLiteRoleScheduler
 from .timeouts import SQLiteTimeoutStore
 
@@ -24,7 +24,8 @@ class SQLiteBackend(Backend):
     Args:
         path: the file; made if it does not exist, its directory is not.
         lease_time: how long after a process died others wait before they take over its roles.
-        retention: how long events are kept after everybody has read them.
+        retention: how long events are kept after all consumers have read them.
+        release: of the program that uses the backend; left out, the environment variable WORKFLOW_RELEASE.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class SQLiteBackend(Backend):
         *,
         lease_time: timedelta = timedelta(seconds=10),
         retention: timedelta = timedelta(days=7),
+        release: str | None = None,
     ) -> None:
         if os.fspath(path) == ":memory:":
             raise ValueError("SQLiteBackend needs a file, which its connections share; use MemoryBackend")
@@ -41,8 +43,9 @@ class SQLiteBackend(Backend):
         super().__init__(
             SQLiteRecordStore(self._database),
             SQLiteEventStreamer(self._database, retention),
-            SQLiteRoleScheduler(self._database, lease_time),
+            SQLiteRoleScheduler(self._database, lease_time, release),
             SQLiteTimeoutStore(self._database),
+            release=release,
         )
 
     def parts(self) -> Sequence[object]:

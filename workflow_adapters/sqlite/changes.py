@@ -1,11 +1,13 @@
-"""Writing changes: the compare-and-swap, and what belongs into the same transaction.
+"""Writing changes: the compare-and-swap, and everything that belongs into the same transaction.
 
-Moves are written together, a statement for each table, as long as every one of them meets the version it expects; if
-one does not, they are undone and written one by one, which tells who met what.
+New versions are written together, a statement for each table, as long as each of them meets the version it expects
+and can be stored. If one does not, they are undone and written one by one, each under a savepoint of its own: so each
+gets its own verdict, and one that is refused takes no other with it.
 """
 
 import sqlite3
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,186 +19,248 @@ from workflow.protocols import (
     APPLIED,
     Change,
     DeadLetter,
-    Emit,
     Event,
-    Mark,
+    HeldCallback,
     NewVersion,
+    Note,
     Outcome,
     Record,
     Verdict,
+    refused,
 )
 
-from .rows import RECORD, decode_record, encode, micros, record, unmarked
+from . import on_commit
+from .checks import check_change, has_nul
+from .jobs import meaning
+from .rows import RECORD, decode_version, encode, encode_version, micros, record
+
+__all__ = ["LIVE", "PRESENT", "store"]
 
 _decode_letter = msgspec.msgpack.Decoder(DeadLetter).decode
+_decode_callback = msgspec.msgpack.Decoder(HeldCallback).decode
 
 # Creates a run, unless its run ID or a live run of its foreign ID exists.
-CREATE = """
+_CREATE = """
 insert into runs (run_id, workflow_name, foreign_id, run_state, status, version, visit, created, updated, due,
-    auto_paused, whole)
-values (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?) on conflict do nothing
+    auto_paused, whole, failing)
+values (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing
 """
-# The compare-and-swap: what belongs to the old version is cleared, armed timers stay within a visit.
-MOVE = """
-update runs set status = ?1, version = ?2 + 1, armed = armed and visit = ?3, visit = ?3, updated = ?4, due = ?5,
-    whole = ?6, skipped = 0, started_by = '', swept = null, run_state = ?7, auto_paused = ?8
+# The compare-and-swap: the marks of the old version are cleared, armed timers stay within a visit. It changes nothing
+# either if it would make a second live run of the foreign ID.
+_REPLACE = """
+update or ignore runs set status = ?1, version = ?2 + 1, armed = armed and visit = ?3, visit = ?3, updated = ?4,
+    due = ?5, whole = ?6, skipped = 0, started_by = '', swept = null, failing = ?10, run_state = ?7, auto_paused = ?8
 where run_id = ?9 and version = ?2
 """
 # The same within a run state, which spares the indexes that tell run states apart.
-STAY = """
+_STAY = """
 update runs set status = ?1, version = ?2 + 1, armed = armed and visit = ?3, visit = ?3, updated = ?4, due = ?5,
-    whole = ?6, skipped = 0, started_by = '', swept = null
+    whole = ?6, skipped = 0, started_by = '', swept = null, failing = ?10
 where run_id = ?9 and version = ?2 and run_state = ?7 and auto_paused = ?8
 """
-HISTORY = """
+_HISTORY = """
 insert into history (run, version, status, attempt_id, data) select seq, ?2, ?3, ?4, ?5 from runs where run_id = ?1
 """
-OUTBOX = "insert into outbox (workflow_name, due, data) values (?, ?, ?)"
+_OUTBOX = "insert into outbox (workflow_name, due, data) values (?, ?, ?)"
 PRESENT = f"select {RECORD} from present where run_id = ?"  # noqa: S608 - constants
-WROTE = """
-select 1 from history where run = (select seq from runs where run_id = ?) and version = ? and attempt_id = ?
-"""
 LIVE = f"""
 select {RECORD} from present where workflow_name = ? and foreign_id = ? and run_state in (1, 2, 3)
 """  # noqa: S608
-MARK = """
-update runs set skipped = coalesce(?, skipped), armed = coalesce(?, armed), started_by = coalesce(?, started_by)
+_WROTE = """
+select 1 from history where run = (select seq from runs where run_id = ?) and version = ? and attempt_id = ?
+"""
+_MARK = """
+update runs set skipped = coalesce(?, skipped), armed = coalesce(?, armed), started_by = coalesce(?, started_by),
+    swept = coalesce(?, swept)
 where run_id = ? and version = ?
 """
-# An emission is guarded by the version too; swept stays when the emission is no sweep.
-SWEPT = "update runs set swept = coalesce(?, swept) where run_id = ? and version = ?"
+_IS_AT = "select 1 from runs where run_id = ? and version = ?"
+_HELD = """
+select number, data from held_callbacks where workflow_name = ? and foreign_id = ? and id = ? and taken is null
+"""
+_TAKE = "update held_callbacks set taken = ?, data = ? where number = ?"
 
 
 def store(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[Outcome]:
     """Write the changes; the outcome of each, in order."""
-    moves = [change for change in changes if _is_plain(change)]
-    written = len(moves) > 1 and _store_at_once(connection, moves)
-    return [APPLIED if written and _is_plain(change) else _store_one(connection, change) for change in changes]
+    plain = [change for change in changes if isinstance(change, NewVersion) and _is_plain(change)]
+    if len(plain) > 1 and _store_together(connection, plain):
+        written = {id(change) for change in plain}
+        return [APPLIED if id(change) in written else _store_one(connection, change) for change in changes]
+    return [_store_one(connection, change) for change in changes]
 
 
-def _is_plain(change: Change) -> bool:
-    return isinstance(change, NewVersion) and not (change.erase or change.on_commit)
+def _is_plain(change: NewVersion) -> bool:
+    return not (change.erase or change.takes or change.on_commit)
 
 
-def _store_at_once(connection: sqlite3.Connection, changes: Sequence[Any]) -> bool:
-    """All moves in a few statements, if each meets the version it expects; else nothing is written."""
-    moves: Sequence[NewVersion] = changes
+def _store_together(connection: sqlite3.Connection, changes: Sequence[NewVersion]) -> bool:
+    """All versions in a few statements, if each can be written; else nothing is."""
+    if any(has_nul(change) for change in changes):
+        return False
+    connection.execute("savepoint together")
+    try:
+        applied = _write_together(connection, changes)
+    except Exception as error:  # noqa: BLE001 - each of them is judged by itself below
+        _raise_if_unavailable(error)
+        # One of them cannot be stored; writing them one by one tells which.
+        applied = False
+    if not applied:
+        connection.execute("rollback to together")
+    connection.execute("release together")
+    return applied
+
+
+def _write_together(connection: sqlite3.Connection, changes: Sequence[NewVersion]) -> bool:
     creations: list[tuple[Any, ...]] = []
     stays: list[tuple[Any, ...]] = []
     others: list[tuple[Any, ...]] = []
     history: list[tuple[Any, ...]] = []
-    for move in moves:
-        r = move.record
-        data, whole = _blobs(move)
+    for change in changes:
+        r = change.record
+        data, whole = _blobs(change)
         history.append((r.run_id, r.version, r.status, r.attempt_id, data))
         if r.version == 1:
             creations.append(_create_row(r, whole))
         else:
-            (stays if move.previous is r.run_state else others).append(_move_row(r, whole))
-    connection.execute("savepoint together")
-    for sql, rows in ((CREATE, creations), (STAY, stays), (MOVE, others)):
+            (stays if change.previous is r.run_state else others).append(_replace_row(r, whole))
+    for sql, rows in ((_CREATE, creations), (_STAY, stays), (_REPLACE, others)):
         if rows and connection.executemany(sql, rows).rowcount != len(rows):
-            connection.execute("rollback to together")
-            connection.execute("release together")
             return False
-    connection.executemany(HISTORY, history)
-    connection.executemany(OUTBOX, [_outbox_row(move.event, move.due_at) for move in moves])
-    connection.execute("release together")
+    connection.executemany(_HISTORY, history)
+    connection.executemany(_OUTBOX, [_outbox_row(change.event, change.due_at) for change in changes])
     return True
 
 
 def _store_one(connection: sqlite3.Connection, change: Change) -> Outcome:
-    if isinstance(change, NewVersion):
-        return _move(connection, change)
-    if isinstance(change, Mark):
-        flags = (change.skipped, change.armed, change.started_by, change.run_id, change.version)
-        changed = connection.execute(MARK, flags).rowcount
-    else:
-        changed = _emit(connection, change)
-    return APPLIED if changed else Outcome(Verdict.CONFLICT, _present(connection, change.run_id))
+    """Write one change; it is undone if anything of it fails."""
+    connection.execute("savepoint change")
+    try:
+        if isinstance(change, NewVersion):
+            outcome = _new_version(connection, change)
+        else:
+            outcome = _note(connection, change)
+    except Exception as error:  # noqa: BLE001 - it is the verdict of this change alone
+        _raise_if_unavailable(error)
+        outcome = refused(error)
+    if outcome is not APPLIED:
+        connection.execute("rollback to change")
+    connection.execute("release change")
+    return outcome
 
 
-def _move(connection: sqlite3.Connection, move: NewVersion) -> Outcome:
-    r = move.record
-    data, whole = _blobs(move)
-    sql, row = (CREATE, _create_row(r, whole)) if r.version == 1 else (MOVE, _move_row(r, whole))
-    if not connection.execute(sql, row).rowcount:
-        return _refused(connection, move)
-    if move.erase:
+def _raise_if_unavailable(error: Exception) -> None:
+    """Raise what says nothing about the data: the whole batch is undone, and is sent again."""
+    found = meaning(error)
+    if found is not error:
+        raise found from error
+
+
+def _new_version(connection: sqlite3.Connection, change: NewVersion) -> Outcome:
+    r = change.record
+    if has_nul(change):
+        check_change(change)
+    try:
+        data, whole = _blobs(change)
+        outbox = _outbox_row(change.event, change.due_at)
+        sql, row = (_CREATE, _create_row(r, whole)) if r.version == 1 else (_REPLACE, _replace_row(r, whole))
+        written = connection.execute(sql, row).rowcount
+    except (ValueError, OverflowError):
+        check_change(change)  # names the field
+        raise
+    if not written:
+        return _not_written(connection, change)
+    if change.takes and not _take(connection, change):
+        connection.execute("rollback to change")
+        return Outcome(Verdict.CONFLICT, _present(connection, r.run_id))
+    if change.erase:
         _erase(connection, r.run_id)
-    connection.execute(HISTORY, (r.run_id, r.version, r.status, r.attempt_id, data))
-    connection.execute(OUTBOX, _outbox_row(move.event, move.due_at))
-    if move.on_commit:
-        _call(connection, move)
+    connection.execute(_HISTORY, (r.run_id, r.version, r.status, r.attempt_id, data))
+    connection.execute(_OUTBOX, outbox)
+    if change.on_commit:
+        on_commit.call(connection, change.on_commit)
     return APPLIED
 
 
-def _call(connection: sqlite3.Connection, move: NewVersion) -> None:
-    """The user's functions; the transaction is not theirs to end."""
-    connection.set_authorizer(_no_transactions)
-    try:
-        for write in move.on_commit:
-            result = write(connection)
-            if isinstance(result, Coroutine):
-                # It would never run, and its rows would be missing without a word.
-                result.close()
-                raise TypeError(f"on_commit: {write!r} must be a plain function, SQLite calls it in a thread")
-    finally:
-        connection.set_authorizer(None)
-
-
-def _no_transactions(action: int, *_: object) -> int:
-    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
-
-
-def _refused(connection: sqlite3.Connection, move: NewVersion) -> Outcome:
-    r = move.record
-    if connection.execute(WROTE, (r.run_id, r.version, r.attempt_id)).fetchone():
+def _not_written(connection: sqlite3.Connection, change: NewVersion) -> Outcome:
+    r = change.record
+    if connection.execute(_WROTE, (r.run_id, r.version, r.attempt_id)).fetchone():
         return ALREADY_APPLIED
     present = _present(connection, r.run_id)
-    if present is None and r.version == 1:
+    if (0 if present is None else present.version) == change.expects:
+        # The version is the expected one, so another live run holds the foreign ID.
         live = connection.execute(LIVE, (r.workflow_name, r.foreign_id)).fetchone()
         return Outcome(Verdict.IN_PROGRESS, None if live is None else record(live))
     return Outcome(Verdict.CONFLICT, present)
 
 
-def _emit(connection: sqlite3.Connection, emit: Emit) -> int:
-    swept = None if emit.swept_at is None else micros(emit.swept_at)
-    changed = connection.execute(SWEPT, (swept, emit.run_id, emit.version)).rowcount
-    if changed:
-        connection.execute(OUTBOX, _outbox_row(emit.event, emit.due_at))
-    return changed
+def _note(connection: sqlite3.Connection, note: Note) -> Outcome:
+    try:
+        event = None if note.event is None else _outbox_row(note.event, note.due_at)
+        check_change(note)
+        if note.marks_anything:
+            swept = None if note.reemitted_at is None else micros(note.reemitted_at)
+            marks = (note.skipped, note.timers_armed, note.claimed_by, swept)
+            found = connection.execute(_MARK, (*marks, note.run_id, note.version)).rowcount > 0
+        else:
+            found = connection.execute(_IS_AT, (note.run_id, note.version)).fetchone() is not None
+    except (ValueError, OverflowError):
+        check_change(note)  # names the field
+        raise
+    if not found:
+        return Outcome(Verdict.CONFLICT, _present(connection, note.run_id))
+    if event is not None:
+        connection.execute(_OUTBOX, event)
+    return APPLIED
+
+
+def _take(connection: sqlite3.Connection, change: NewVersion) -> bool:
+    """Mark held callbacks as taken and drop their payloads; False if one of them is not held any more."""
+    r, now = change.record, time.time_ns() // 1000
+    for id_ in dict.fromkeys(change.takes):
+        row = connection.execute(_HELD, (r.workflow_name, r.foreign_id, id_)).fetchone()
+        if row is None:
+            return False
+        taken = replace(_decode_callback(row[1]), taken_by=r.run_id, payload=b"")
+        connection.execute(_TAKE, (now, encode(taken), row[0]))
+    return True
 
 
 def _erase(connection: sqlite3.Connection, run_id: str) -> None:
-    """What the run's history and dead letters say, except that it was there."""
+    """Erase the texts of the run's history and of its dead letters, but not that they were there."""
     sql = "select id, data from history where run = (select seq from runs where run_id = ?)"
     for number, data in connection.execute(sql, (run_id,)).fetchall():
-        old = decode_record(data)
-        kept = replace(old, object=b"", last_error="", meta=replace(old.meta, run_state_reason=""))
+        old = decode_version(data)
+        kept = replace(old, object=b"", last_error="", meta=replace(old.meta, run_state_reason="", reason=""))
         connection.execute("update history set data = ? where id = ?", (encode(kept), number))
     for number, data in connection.execute("select id, data from dead_letters where run_id = ?", (run_id,)).fetchall():
         erased = replace(_decode_letter(data), data=b"", reason="")
         connection.execute("update dead_letters set data = ? where id = ?", (encode(erased), number))
 
 
-def _blobs(move: NewVersion) -> tuple[bytes, bytes | None]:
-    """What the history holds, and the whole record if that is more."""
-    r = unmarked(move.record)
-    if move.keep_object:
-        return encode(r), None
-    return encode(replace(r, object=b"")), encode(r)
+def _blobs(change: NewVersion) -> tuple[bytes, bytes | None]:
+    """The history's blob, and the whole version where the history has it without the object."""
+    r = change.record
+    if change.keep_object:
+        return encode_version(r, r.object), None
+    return encode_version(r, b""), encode_version(r, r.object)
 
 
 def _create_row(r: Record, whole: bytes | None) -> tuple[Any, ...]:
     created, updated, due = micros(r.created_at), micros(r.updated_at), micros(r.due_at)
     names = (r.run_id, r.workflow_name, r.foreign_id)
-    return (*names, int(r.run_state), r.status, r.visit, created, updated, due, r.auto_paused, whole)
+    state = (int(r.run_state), r.status, r.visit)
+    return (*names, *state, created, updated, due, r.auto_paused, whole, _failing(r))
 
 
-def _move_row(r: Record, whole: bytes | None) -> tuple[Any, ...]:
-    updated, due = micros(r.updated_at), micros(r.due_at)
-    return (r.status, r.version - 1, r.visit, updated, due, whole, int(r.run_state), r.auto_paused, r.run_id)
+def _replace_row(r: Record, whole: bytes | None) -> tuple[Any, ...]:
+    updated, due, state = micros(r.updated_at), micros(r.due_at), int(r.run_state)
+    return (r.status, r.version - 1, r.visit, updated, due, whole, state, r.auto_paused, r.run_id, _failing(r))
+
+
+def _failing(r: Record) -> int | None:
+    """The version, if its step has failed before."""
+    return r.version if r.attempt > 1 else None
 
 
 def _outbox_row(event: Event, due_at: datetime | None) -> tuple[Any, ...]:

@@ -190,7 +190,7 @@ class Database:
                 continue
             if found != seen:
                 seen = found
-                self.signals.wake_all("outbox", "events", "timeouts")
+                self.signals.wake_all("outbox", "events", "timeouts", "held callbacks")
 
 
 def _tell(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[None]", error: BaseException | None = None) -> None:

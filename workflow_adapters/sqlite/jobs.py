@@ -59,7 +59,7 @@ def perform(job: Job, connection: sqlite3.Connection) -> None:
         # A future takes every exception but this one.
         job.error = RuntimeError(f"raised StopIteration: {error}")
     except BaseException as error:  # noqa: BLE001 - handed to the caller; the thread serves others and goes on
-        job.error = _meaning(error)
+        job.error = meaning(error)
 
 
 def transact(connection: sqlite3.Connection, jobs: list[Job]) -> None:
@@ -92,7 +92,8 @@ def transact(connection: sqlite3.Connection, jobs: list[Job]) -> None:
         _fail(jobs, Unavailable(f"SQLite: {error}") if busy else OutcomeUnknown(f"SQLite: {error}"))
 
 
-def _meaning(error: BaseException) -> BaseException:
+def meaning(error: BaseException) -> BaseException:
+    """The error for the caller: `Unavailable` if the file or the machine is at fault, else the error itself."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in _ENVIRONMENT:

@@ -1,7 +1,10 @@
-"""Wake-ups: within the process in memory, between processes on one machine by datagrams.
+"""Wake-ups: within the process by calls, between processes on one machine by datagrams.
 
 Each process binds a unix datagram socket in a directory that belongs to the file, and sends one byte to the others
 after a commit they may care about. Nothing depends on it: the database also looks now and then whether it has changed.
+
+A store that offers wake-ups keeps what `local_wake_ups` returns and has its `subscribe` return that one's. It writes
+with `wakes=[(kind.value, workflow_name), …]`; nothing else is to be done.
 """
 
 import asyncio
@@ -11,13 +14,17 @@ import socket
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from ..memory.signal import Signal
+from workflow.protocols import WakeUp
 
-KINDS = ("outbox", "events", "timeouts", "roles")
-"""What may be signalled; a datagram holds the index."""
+from ..kit.wake_ups import LocalWakeUps
+
+KINDS = ("outbox", "events", "timeouts", "roles", WakeUp.HELD_CALLBACKS.value)
+"""What may be signalled; a datagram holds the index. Processes of an older release ignore an index they do not know."""
 DEBOUNCE = 0.002
 """Seconds in which signals of one kind to other processes are joined into one."""
 SAFETY_NET = 1.0
@@ -35,7 +42,7 @@ class Signals:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._local: dict[tuple[str, str], Signal] = {}
+        self._hears: dict[str, list[Callable[[str | None], None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: socket.socket | None = None
         self._own: Path | None = None
@@ -75,13 +82,14 @@ class Signals:
                 self._own.parent.rmdir()
         self._socket = self._own = self._loop = None
 
-    def signal(self, kind: str, key: str = "") -> Signal:
-        """What is set when something of this kind, about this key, was written."""
-        return self._local.get((kind, key)) or self._local.setdefault((kind, key), Signal())
+    def on(self, kind: str, hear: Callable[[str | None], None]) -> None:
+        """Call `hear` with the key of each signal of this kind; with None when any may be meant."""
+        self._hears.setdefault(kind, []).append(hear)
 
     def send(self, kind: str, key: str = "") -> None:
-        """Wake whoever waits for this kind and key, here at once and elsewhere within milliseconds."""
-        self.signal(kind, key).set()
+        """Wake those that wait for this kind and key, here at once and elsewhere within milliseconds."""
+        for hear in self._hears.get(kind, ()):
+            hear(key)
         if self._socket is None or self._loop is None:
             return
         if not self._pending:
@@ -89,16 +97,10 @@ class Signals:
         self._pending.add(kind)
 
     def wake_all(self, *kinds: str) -> None:
-        """Wake all who wait here for these kinds."""
-        for (kind, _), signal in self._local.items():
-            if kind in kinds:
-                signal.set()
-
-    async def wait(self, kind: str, key: str, seen: int) -> int:
-        """Return the count of the signal once it is beyond `seen`."""
-        signal = self.signal(kind, key)
-        await signal.wait_beyond(seen)
-        return signal.count
+        """Wake all that wait here for these kinds."""
+        for kind in kinds:
+            for hear in self._hears.get(kind, ()):
+                hear(None)
 
     def _receive(self) -> None:
         assert self._socket is not None
@@ -132,11 +134,19 @@ class Signals:
             changed = own.parent.stat().st_mtime_ns
             if changed != self._peers_as_of:
                 self._peers = [str(other) for other in own.parent.iterdir() if other != own]
-                # Who joins within the clock's grain of this change would go unnoticed.
+                # A process that joins within the clock's grain of this change would go unnoticed.
                 self._peers_as_of = changed if time.time_ns() - changed > SETTLED * 1e9 else -1
         except OSError:
             return []
         return self._peers
+
+
+def local_wake_ups(signals: Signals, *kinds: WakeUp) -> LocalWakeUps:
+    """The subscriptions of a store that offers these kinds. The look at the changed file is their safety net."""
+    wake_ups = LocalWakeUps(kinds)
+    for kind in kinds:
+        signals.on(kind.value, partial(wake_ups.wake, kind))
+    return wake_ups
 
 
 def _bind(receiving: socket.socket, path: Path) -> Path | None:
@@ -146,7 +156,7 @@ def _bind(receiving: socket.socket, path: Path) -> Path | None:
             own = _directory(path) / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
             receiving.bind(str(own))
         except FileNotFoundError:
-            # Whoever left last removed the directory at this very moment.
+            # The process that left last removed the directory at this very moment.
             continue
         except OSError:
             return None
@@ -159,7 +169,7 @@ def _directory(path: Path) -> Path:
     key = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
     directory = Path(tempfile.gettempdir()) / f"workflow-{os.getuid()}-{key}"
     directory.mkdir(mode=0o700, exist_ok=True)
-    # Somebody else's directory would let them watch and wake us.
+    # A directory of another user would let that user watch and wake this process.
     if directory.stat().st_uid != os.getuid():
         raise PermissionError(f"{directory} belongs to another user")
     return directory

@@ -1,17 +1,31 @@
 """Timers in a table."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from workflow.errors import TimeoutNotFound
-from workflow.protocols import TimeoutPage, TimeoutRecord, TimeoutStore
+from workflow.protocols import (
+    Page,
+    Subscription,
+    TimeoutPage,
+    TimeoutQuery,
+    TimeoutRecord,
+    TimeoutStore,
+    WakeUp,
+    WakeUps,
+)
 
+from ..kit.cursor import decode_cursor, encode_cursor
+from ..kit.text import check_text
 from .database import Database
-from .rows import encode, micros, moment, text
+from .rows import encode, micros, moment
+from .signals import local_wake_ups
 
 _decode = msgspec.msgpack.Decoder(TimeoutRecord).decode
 
@@ -25,22 +39,25 @@ DUE = """
 select data from timeouts where workflow_name = ? and status = ? and completed = 0 and due <= ? order by due limit ?
 """
 NEXT = "select min(due) from timeouts where workflow_name = ? and status = ? and completed = 0"
-LIST = "select data from timeouts where workflow_name = ?"
-LIST_RUN = "select data from timeouts where workflow_name = ? and run_id = ?"
+NEXT_STATUS = """
+select status from timeouts indexed by timeouts_listed
+where workflow_name = ? and completed = ? and status > ? order by status limit 1
+"""
+_CURSOR = "sqlite:timers"
 
 
-class SQLiteTimeoutStore(TimeoutStore):
+class SQLiteTimeoutStore(WakeUps, TimeoutStore):
     """The timers of a file."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._seen: dict[str, int] = {}
+        self._wake_ups = local_wake_ups(database.signals, WakeUp.TIMEOUTS)
 
     async def create(self, timeouts: Sequence[TimeoutRecord]) -> None:
         """Keep new timers."""
         for timeout in timeouts:
             for field in ("id", "workflow_name", "foreign_id", "run_id", "last_error"):
-                text(field, getattr(timeout, field))
+                check_text(field, getattr(timeout, field))
         rows = [
             (t.id, t.workflow_name, t.status, t.run_id, micros(t.due_at), int(t.completed), encode(t)) for t in timeouts
         ]
@@ -49,7 +66,7 @@ class SQLiteTimeoutStore(TimeoutStore):
     async def claim_due(
         self, workflow_name: str, statuses: Sequence[int], *, now: datetime, until: datetime, limit: int
     ) -> TimeoutPage:
-        """Timers that are due, the one due first first."""
+        """Due timers, ordered by due time."""
         upcoming = await self._database.read(lambda c: _next_due(c, workflow_name, statuses))
         if upcoming is None or upcoming > micros(now):
             # Nothing to claim: a look costs no write transaction.
@@ -71,26 +88,17 @@ class SQLiteTimeoutStore(TimeoutStore):
         rows = [(id_,) for id_ in ids]
         await self._database.write(lambda c: c.executemany("delete from timeouts where id = ?", rows).rowcount)
 
-    async def list(self, workflow_name: str, *, run_id: str | None = None) -> Sequence[TimeoutRecord]:
-        """All timers."""
+    async def list(self, query: TimeoutQuery) -> Page[TimeoutRecord]:
+        """One page of the timers that match."""
+        return await self._database.read(lambda c: _page(c, query))
 
-        def work(connection: sqlite3.Connection) -> list[TimeoutRecord]:
-            if run_id is None:
-                rows = connection.execute(LIST, (workflow_name,))
-            else:
-                rows = connection.execute(LIST_RUN, (workflow_name, run_id))
-            return sorted((_decode(data) for (data,) in rows), key=lambda timeout: (timeout.expire_at, timeout.id))
-
-        return await self._database.read(work)
-
-    async def wait_for_timeouts(self, workflow_name: str) -> None:
-        """Return when a timer may have been written since the last return."""
-        seen = self._seen.get(workflow_name, 0)
-        self._seen[workflow_name] = await self._database.signals.wait("timeouts", workflow_name, seen)
+    def subscribe(self, kind: WakeUp, workflow_name: str) -> AbstractAsyncContextManager[Subscription]:
+        """Hear of timers that any process on this machine writes for this workflow."""
+        return self._wake_ups.subscribe(kind, workflow_name)
 
 
 def _wakes(timeouts: Sequence[TimeoutRecord]) -> list[tuple[str, str]]:
-    return [("timeouts", name) for name in {timeout.workflow_name for timeout in timeouts}]
+    return [(WakeUp.TIMEOUTS.value, name) for name in {timeout.workflow_name for timeout in timeouts}]
 
 
 def _next_due(connection: sqlite3.Connection, workflow_name: str, statuses: Sequence[int]) -> int | None:
@@ -140,3 +148,47 @@ def _find(connection: sqlite3.Connection, id_: str) -> TimeoutRecord | None:
 def _update(connection: sqlite3.Connection, timeouts: Sequence[TimeoutRecord]) -> None:
     rows = [(micros(t.due_at), int(t.completed), encode(t), t.id) for t in timeouts]
     connection.executemany(UPDATE, rows)
+
+
+def _page(connection: sqlite3.Connection, query: TimeoutQuery) -> Page[TimeoutRecord]:
+    where, arguments = "", []
+    if query.due_before is not None:
+        where += " and due < ?"
+        arguments.append(micros(query.due_before))
+    if query.cursor is not None:
+        where += " and (due, id) > (?, ?)"
+        arguments += decode_cursor(_CURSOR, query.cursor, [int, str])
+    rows: list[tuple[int, str, bytes]] = []
+    for source, of_source in _sources(connection, query):
+        statement = f"select due, id, data from timeouts {source}{where} order by due, id limit ?"  # noqa: S608
+        rows += connection.execute(statement, (*of_source, *arguments, query.limit + 1))
+    rows.sort()
+    shown = rows[: query.limit]
+    more = encode_cursor(_CURSOR, *shown[-1][:2]) if len(rows) > len(shown) else None
+    return Page((_decode(data) for _, _, data in shown), more)
+
+
+def _sources(connection: sqlite3.Connection, query: TimeoutQuery) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Where rows are read: those of a run, or each status by itself; few statuses have timers."""
+    name = query.workflow_name
+    if query.run_id is not None:
+        only = "" if query.completed else " and completed = 0"
+        if query.statuses:
+            only += f" and status in ({', '.join('?' * len(query.statuses))})"
+        yield (
+            f"indexed by timeouts_run where workflow_name = ? and run_id = ?{only}",
+            (name, query.run_id, *query.statuses),
+        )
+        return
+    where = "indexed by timeouts_listed where workflow_name = ? and completed = ? and status = ?"
+    for completed in (0, 1) if query.completed else (0,):
+        for status in query.statuses or _statuses(connection, name, completed):
+            yield where, (name, completed, status)
+
+
+def _statuses(connection: sqlite3.Connection, name: str, completed: int) -> Iterator[int]:
+    """The statuses that have such timers, by skipping through the index."""
+    status = -(2**63)
+    while (row := connection.execute(NEXT_STATUS, (name, completed, status)).fetchone()) is not None:
+        (status,) = row
+        yield status

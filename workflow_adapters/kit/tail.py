@@ -1,0 +1,115 @@
+"""The end of the event log: one reading for each process serves every receiver.
+
+Events that this process has appended itself are handed over without being read, if nothing of another process lies
+between. Everything else that is new is read once, for all topics that this process reads, and handed out.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from workflow.protocols import Event
+
+from .event_log import EventLog
+from .receiver import LogReceiver
+
+__all__ = ["Tail"]
+
+_RETRY_AFTER = 0.2
+
+
+class Tail:
+    """Follows the log and hands new events to receivers.
+
+    Args:
+        log: what it reads.
+        safety_net: seconds after which it looks although it was not woken; None where no wake-up can get lost.
+        logger: gets the warnings.
+    """
+
+    def __init__(self, log: EventLog, safety_net: float | None, logger: logging.Logger) -> None:
+        self._log, self._safety_net, self._logger = log, safety_net, logger
+        self._receivers: dict[str, set[LogReceiver]] = {}
+        # None while there is no receiver: then the log is not followed, and the next receiver catches up by itself.
+        self._position: int | None = None
+        self._news = asyncio.Event()
+
+    def attach(self, receiver: LogReceiver) -> None:
+        """Hand new events to this receiver from now on."""
+        self._receivers.setdefault(receiver.topic, set()).add(receiver)
+        if self._position is None:
+            self._news.set()
+
+    def detach(self, receiver: LogReceiver) -> None:
+        """Hand it nothing more."""
+        readers = self._receivers[receiver.topic]
+        readers.discard(receiver)
+        if not readers:
+            del self._receivers[receiver.topic]
+        if not self._receivers:
+            self._position = None
+
+    def wake(self) -> None:
+        """There may be new events."""
+        self._news.set()
+
+    def appended(self, events: Sequence[Event]) -> None:
+        """This process has committed these events, with their partitions and positions, in order of position."""
+        if self._position is None or not events:
+            return
+        first, last = events[0].position, events[-1].position
+        if first != self._position + 1 or last - first != len(events) - 1:
+            self._news.set()
+            return
+        self._position = last
+        for event in events:
+            for receiver in self._receivers.get(event.topic, ()):
+                receiver.hand(event)
+
+    async def follow(self) -> None:
+        """Read what is new, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._safety_net):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+            self._news.clear()
+            try:
+                while self._receivers and await self._read():
+                    pass
+            except Exception as error:  # noqa: BLE001 - reported; no other task would start this loop again
+                self._logger.warning("new events cannot be read: %s: %s", type(error).__name__, error)
+                await asyncio.sleep(_RETRY_AFTER)
+                self._news.set()
+
+    async def _read(self) -> bool:
+        """Read one page; True if there may be more."""
+        topics, start = set(self._receivers), self._position
+        if start is None:
+            end = await self._log.end()
+            if self._receivers:
+                self._skip_to(end, set())
+            return False
+        news = await self._log.news(start, topics)
+        position = self._position
+        if position is None:
+            return False  # the last receiver has left meanwhile
+        for row in news.rows:
+            if row.position > position:
+                readers = [one for one in self._receivers.get(row.topic, ()) if one.owns(row.partition)]
+                event = self._log.decode(row) if readers else None
+                if event is not None:
+                    for receiver in readers:
+                        receiver.hand(event)
+        if news.end > position:
+            # Receivers of topics that were not asked for may have missed something.
+            self._skip_to(news.end, topics)
+        return news.more
+
+    def _skip_to(self, position: int, covered: set[str]) -> None:
+        self._position = position
+        for topic, readers in self._receivers.items():
+            if topic not in covered:
+                for receiver in readers:
+                    receiver.miss()

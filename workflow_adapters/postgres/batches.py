@@ -1,0 +1,182 @@
+"""Writes a batch of changes, so that each stands alone whatever becomes of the others.
+
+The usual batch is one statement. If the database refuses it, because of one value or because another transaction holds
+a key, the batch is written again in one transaction, change by change, each in a savepoint: only the changes at fault
+are left out, and the others still share one commit. A change with functions of the user's has a transaction of its own.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TypeAlias
+
+from workflow.errors import OutcomeUnknown, Unavailable
+from workflow.protocols import APPLIED, BUSY, UNKNOWN, Change, NewVersion, Note, Outcome, Verdict, refused
+
+from .change_statements import CallbackGone, ChangeStatements
+from .checks import check_change
+from .failures import LOST, is_locked, is_lost, is_rolled_back, is_transient, violates
+from .joined import Joined, OnCommitFailed, call_functions, call_in_transaction
+from .lane import Lane
+from .server import Connection
+
+__all__ = ["CALLBACK_GONE", "Answers", "BatchWriter"]
+
+Answers: TypeAlias = dict[str, Outcome]
+"""Outcomes by run ID. A change without one was not applied: the present record tells why."""
+
+CALLBACK_GONE = Outcome(Verdict.CONFLICT)
+"""Not applied, because a held callback is gone; the present record is still to be added."""
+
+_REFUSALS = (*LOST, ValueError, OverflowError, CallbackGone, OnCommitFailed)
+"""What a statement for a change may raise; LOST holds every error of the driver."""
+
+_WAIT_LESS = "set local lock_timeout = '10ms'; savepoint one"
+"""One after the other, changes whose keys are held would add up to a long wait."""
+
+
+class _Kinds:
+    """The changes of a batch by the way in which they are written."""
+
+    def __init__(self, changes: Iterable[Change]) -> None:
+        self.versions: list[NewVersion] = []
+        self.notes: list[Note] = []
+        self.taking: list[NewVersion] = []
+        self.calling: list[NewVersion] = []
+        self.erases = False
+        for change in changes:
+            if not isinstance(change, NewVersion):
+                self.notes.append(change)
+            elif change.on_commit:
+                self.calling.append(change)
+            elif change.takes:
+                self.taking.append(change)
+            else:
+                self.versions.append(change)
+                self.erases = self.erases or change.erase
+
+    @property
+    def fits_one_statement(self) -> bool:
+        return not (self.taking or self.erases or (self.versions and self.notes))
+
+
+class BatchWriter:
+    """Writes batches through lanes of its own, or through a transaction that the caller joined."""
+
+    def __init__(self, *, commits: Lane, calls: Lane, schema: str) -> None:
+        self._commits, self._calls = commits, calls
+        self._statements = ChangeStatements(schema)
+
+    async def write(self, changes: Sequence[Change]) -> Answers:
+        """Write the changes.
+
+        Raises:
+            Unavailable: nothing of the batch was written.
+            OutcomeUnknown: each change of the batch may have been written.
+        """
+        kinds = _Kinds(changes)
+        if not kinds.calling:
+            return await self._write_together(changes, kinds)
+        answers: Answers = {}
+        together: list[Change] = [*kinds.versions, *kinds.notes, *kinds.taking]
+        if together:
+            answers.update(await self._write_together(together, kinds))
+        for change in kinds.calling:
+            try:
+                answers.update(await self._write_calling(change))
+            except Unavailable:
+                if not answers:
+                    raise
+                answers[change.run_id] = BUSY
+            except OutcomeUnknown:
+                if not answers:
+                    raise
+                answers[change.run_id] = UNKNOWN
+        return answers
+
+    async def _write_together(self, changes: Sequence[Change], kinds: _Kinds) -> Answers:
+        try:
+            if kinds.fits_one_statement:
+                applied = await self._statements.in_one_statement(self._commits, kinds.versions, kinds.notes)
+                return dict.fromkeys(applied, APPLIED)
+            return await self._commits.transaction(lambda connection: self._in_transaction(connection, kinds))
+        except _REFUSALS as error:
+            if len(changes) == 1:
+                return _answer(changes[0], error)
+        return await self._commits.transaction(lambda connection: self._one_by_one(connection, changes))
+
+    async def _in_transaction(self, connection: Connection, kinds: _Kinds) -> Answers:
+        applied = await self._statements.in_transaction(connection, kinds.versions, kinds.notes)
+        answers = dict.fromkeys(applied, APPLIED)
+        if kinds.taking:
+            answers.update(await self._one_by_one(connection, kinds.taking))
+        return answers
+
+    async def _one_by_one(self, connection: Connection, changes: Sequence[Change]) -> Answers:
+        answers: Answers = {}
+        await connection.execute(_WAIT_LESS)
+        for change in changes:
+            try:
+                if await self._statements.alone(connection, change):
+                    answers[change.run_id] = APPLIED
+            except _REFUSALS as error:
+                if is_lost(error) or is_transient(error):
+                    raise
+                await connection.execute("rollback to savepoint one")
+                answers.update(_answer(change, error))
+            else:
+                await connection.execute("release savepoint one; savepoint one")
+        return answers
+
+    async def _write_calling(self, change: NewVersion) -> Answers:
+        try:
+            applied = await call_in_transaction(
+                self._calls, lambda connection: self._statements.alone(connection, change), change.on_commit
+            )
+        except _REFUSALS as error:
+            return _answer(change, error)
+        return {change.run_id: APPLIED} if applied else {}
+
+    async def write_joined(self, joined: Joined, theirs: Connection, changes: Sequence[Change]) -> Answers:
+        """Write the changes through the user's transaction, each in a savepoint.
+
+        Raises:
+            Unavailable: the connection is lost, and so is their transaction.
+        """
+
+        async def work(connection: Connection, *, change: Change) -> bool:
+            applied = await self._statements.alone(connection, change)
+            if applied and isinstance(change, NewVersion):
+                await call_functions(change.on_commit, connection)
+            return applied
+
+        answers: Answers = {}
+        for change in changes:
+            try:
+                if await joined.run(theirs, partial(work, change=change)):
+                    answers[change.run_id] = APPLIED
+            except _REFUSALS as error:
+                answers.update(_answer(change, error))
+        return answers
+
+
+def _answer(change: Change, error: BaseException) -> Answers:
+    """The outcome of a change that was rolled back for this error; none if the present records tell it."""
+    if isinstance(error, CallbackGone):
+        return {change.run_id: CALLBACK_GONE}
+    if isinstance(error, OnCommitFailed):
+        error = error.error
+    if is_locked(error) or is_rolled_back(error):
+        return {change.run_id: BUSY}
+    if violates(error, "runs_live"):
+        return {}
+    return {change.run_id: refused(_named(change, error))}
+
+
+def _named(change: Change, error: BaseException) -> Exception:
+    """An error that names the field at fault, if one is; else the error itself."""
+    try:
+        check_change(change)
+    except ValueError as wrong:
+        wrong.__cause__ = error
+        return wrong
+    return error if isinstance(error, Exception) else RuntimeError(repr(error))

@@ -1,0 +1,81 @@
+"""Runs and their histories in a file."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from workflow.protocols import (
+    COUNT_CAP,
+    Change,
+    Count,
+    NewVersion,
+    Outcome,
+    Page,
+    Record,
+    RecordFilter,
+    RecordQuery,
+    Runs,
+    StalledQuery,
+    StatusCount,
+    Version,
+    WakeUp,
+)
+
+from . import listing, lookups, stalled
+from .changes import store
+from .database import Database
+
+
+class SQLiteRuns(Runs):
+    """The runs of a file."""
+
+    def __init__(self, database: Database) -> None:
+        self._runs_file = database
+
+    async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        """Apply each change whose expected version is the present one; all in one transaction."""
+        on_commit = any(isinstance(change, NewVersion) and change.on_commit for change in changes)
+        names = {change.event.workflow_name for change in changes if change.event is not None}
+        wakes = [(WakeUp.OUTBOX.value, name) for name in names]
+        # Marks without events may be lost in a power failure: they only save work.
+        lazy = not names
+        return await self._runs_file.write(lambda c: store(c, changes), wakes=wakes, alone=on_commit, lazy=lazy)
+
+    async def lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
+        """The present records."""
+        return await self._runs_file.read(lambda c: lookups.lookup(c, run_ids))
+
+    async def latest(self, workflow_name: str, foreign_id: str) -> Record | None:
+        """The live run, else the last created."""
+        return await self._runs_file.read(lambda c: lookups.latest(c, workflow_name, foreign_id))
+
+    async def list(self, query: RecordQuery) -> Page[Record]:
+        """One page of the records that match."""
+        return await self._runs_file.read(lambda c: listing.page(c, query))
+
+    async def count(self, query: RecordFilter, *, cap: int = COUNT_CAP) -> Count:
+        """How many records match."""
+        return await self._runs_file.read(lambda c: listing.count(c, query, cap))
+
+    async def counts(self, workflow_name: str) -> Mapping[int, StatusCount]:
+        """The runs of a workflow by status."""
+        return await self._runs_file.read(lambda c: listing.counts(c, workflow_name))
+
+    async def history(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Version]:
+        """The versions above `after`."""
+        return await self._runs_file.read(lambda c: lookups.history(c, run_id, after, limit))
+
+    async def first_version_at(self, run_id: str, status: int, *, since: int = 1) -> int | None:
+        """The first version with this status."""
+        return await self._runs_file.read(lambda c: lookups.first_version_at(c, run_id, status, since))
+
+    async def find_attempt(self, run_id: str, attempt_id: str) -> int | None:
+        """The version this attempt wrote."""
+        return await self._runs_file.read(lambda c: lookups.find_attempt(c, run_id, attempt_id))
+
+    async def list_stalled(self, query: StalledQuery) -> Sequence[Record]:
+        """Stalled records, the one due longest ago first."""
+        return await self._runs_file.read(lambda c: stalled.stalled(c, query))
+
+    async def list_auto_paused(self, workflow_name: str, *, paused_before: datetime, limit: int) -> Sequence[Record]:
+        """Records that the engine paused, oldest first."""
+        return await self._runs_file.read(lambda c: stalled.auto_paused(c, workflow_name, paused_before, limit))
