@@ -16,12 +16,13 @@ demo: .venv/ready-run
 test: .venv/ready-test
 	scripts/with_servers.sh scripts/test.sh
 
-# Lint and types only.
+# Lint, types, and the order of the rooms.
 check: .venv/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest -q tests/unit/test_structure.py
 
 # The conformance kit on the backends that need no server.
 conformance: .venv/ready-test

@@ -11,7 +11,8 @@ import pytest
 from tests.factories.memory import MemoryFactory
 from tests.factories.sqlite import SQLiteFactory
 from tests.faults import Wrapper, faulty
-from tests.faults.table import FAULTS, Fault
+from tests.faults.table import Fault
+from tests.faults.tables import FAULTS
 from workflow_adapters.conformance import CASES, Case, Factory, Report, run
 
 LIMIT = timedelta(seconds=3)

@@ -208,23 +208,6 @@ class Builder(Generic[ObjectT, StatusT]):
         Raises:
             BuildError: with everything that is wrong.
         """
-        further = settings_problems(
-            default_options=default_options,
-            outbox_options=outbox_options,
-            pause_retry=pause_retry,
-            sweep_after=sweep_after,
-            custom_delete=custom_delete,
-            clock=clock,
-            codec=codec,
-        )
-        definition, codec = check(
-            self._declared,
-            backend,
-            starting_point=starting_point,
-            default_options=default_options,
-            codec=codec,
-            further=further,
-        )
         settings = Settings(
             default_options=default_options,
             outbox_options=outbox_options,
@@ -232,6 +215,14 @@ class Builder(Generic[ObjectT, StatusT]):
             pause_retry=pause_retry,
             sweep_after=sweep_after,
             debug=debug,
+        )
+        definition, codec = check(
+            self._declared,
+            backend,
+            starting_point=starting_point,
+            default_options=default_options,
+            codec=codec,
+            further=_problems(settings, custom_delete, clock, codec),
         )
         engine = Engine(
             definition,
@@ -246,6 +237,19 @@ class Builder(Generic[ObjectT, StatusT]):
             ids=ids,
         )
         return Workflow(engine)
+
+
+def _problems(settings: Settings, custom_delete: object, clock: object, codec: object) -> list[str]:
+    """Everything wrong with the arguments of `build` that are not about the declaration."""
+    return settings_problems(
+        default_options=settings.default_options,
+        outbox_options=settings.outbox_options,
+        pause_retry=settings.pause_retry,
+        sweep_after=settings.sweep_after,
+        custom_delete=custom_delete,
+        clock=clock,
+        codec=codec,
+    )
 
 
 def _decorator(register: Callable[[Callable[..., Any]], None]) -> Any:

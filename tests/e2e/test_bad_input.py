@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.model import PATIENCE, Status, Thing
-from tests.e2e.test_verbs import waiting
+from tests.e2e.model import PATIENCE, Status, Thing, waiting
 from workflow import (
     BackendNotOpen,
     Builder,
@@ -206,14 +205,21 @@ async def test_a_large_object_is_kept_whole(backend: Backend) -> None:
     assert (await wf.get(run_id)).object.text == "\0 any bytes are text here"
 
 
-async def test_a_payload_that_is_not_bytes_changes_nothing(backend: Backend) -> None:
+async def test_a_payload_that_cannot_be_written_changes_nothing(backend: Backend) -> None:
+    """Text is refused too: it may be meant as bytes, or as JSON."""
     wf = waiting("payloads").build(backend)
     run_id = await wf.trigger("key")
-    payloads: tuple[Any, ...] = ("text", None, 5, {"a": 1}, Thing())
-    for payload in payloads:
-        with pytest.raises(InvalidPayload, match="bytes") as caught:
+    payloads = (
+        ("text", "not str"),
+        (object(), "type object"),
+        ({"a": object()}, "type object"),
+        (["\ud800"], "surrogates"),
+    )
+    for payload, why in payloads:
+        with pytest.raises(InvalidPayload, match=why) as caught:
             await wf.callback("key", Status.A, payload)
         assert caught.value.status is Status.A
+        assert caught.value.foreign_id == "key"
     assert (await wf.get(run_id)).version == 1
 
 
@@ -246,6 +252,14 @@ BAD_LISTINGS: tuple[dict[str, Any], ...] = (
     {"limit": 1.5},
     {"limit": True},
     {"limit": 10**30},
+    {"cursor": ""},
+    {"cursor": 5},
+    {"cursor": "a cursor of another store"},
+    {"foreign_id_prefix": None},
+    {"foreign_id_prefix": "x" * 1001},
+    {"updated_after": datetime(2025, 1, 1)},
+    {"updated_before": 5},
+    {"failing": 1},
 )
 
 
@@ -254,6 +268,53 @@ async def test_a_listing_names_the_argument_that_it_cannot_use(backend: Backend)
     for arguments in BAD_LISTINGS:
         with pytest.raises((TypeError, ValueError), match=next(iter(arguments))):
             await wf.list(**arguments)
+
+
+async def test_a_count_names_the_argument_that_it_cannot_use(backend: Backend) -> None:
+    wf = waiting("counting").build(backend)
+    counts: tuple[dict[str, Any], ...] = ({"cap": 0}, {"cap": None}, {"statuses": [1]}, {"failing": "yes"})
+    for arguments in counts:
+        with pytest.raises((TypeError, ValueError, StatusNotConfigured), match=next(iter(arguments))[:6]):
+            await wf.count(**arguments)
+
+
+async def test_a_history_names_the_argument_that_it_cannot_use(backend: Backend) -> None:
+    wf = waiting("histories").build(backend)
+    run_id = await wf.trigger("key")
+    pages: tuple[dict[str, Any], ...] = ({"after": -1}, {"after": "1"}, {"limit": 0}, {"limit": 1.5})
+    for arguments in pages:
+        with pytest.raises((TypeError, ValueError), match=next(iter(arguments))):
+            await wf.history(run_id, **arguments)
+
+
+async def test_who_steers_a_run_and_at_which_version_is_checked_before_anything_is_written(backend: Backend) -> None:
+    wf = waiting("actors").build(backend)
+    run_id = await wf.trigger("key")
+    wrong: tuple[dict[str, Any], ...] = (
+        {"actor": None},
+        {"actor": 5},
+        {"actor": "a\0b"},
+        {"actor": "\ud800"},
+        {"actor": "x" * 1001},
+        {"version": 0},
+        {"version": "1"},
+        {"version": True},
+    )
+    verbs: tuple[Callable[..., Awaitable[object]], ...] = (wf.pause, wf.resume, wf.cancel, wf.delete_data)
+    for verb, arguments in itertools.product(verbs, wrong):
+        with pytest.raises((TypeError, ValueError), match=next(iter(arguments))):
+            await verb(run_id, **arguments)
+    for arguments in wrong[:5]:
+        with pytest.raises((TypeError, ValueError), match="actor"):
+            await wf.callback("key", Status.A, **arguments)
+    assert (await wf.get(run_id)).version == 1
+
+
+@pytest.mark.parametrize("statuses", [[], (), {Status.A, Status.D}, [Stranger.A], "A"], ids=repr)
+async def test_a_wait_needs_statuses_of_the_graph(backend: Backend, statuses: Any) -> None:
+    wf = waiting("wanted").build(backend)
+    with pytest.raises((ValueError, StatusNotConfigured), match="status"):
+        await wf.wait_for("key", statuses, timeout=PATIENCE)
 
 
 async def test_a_reason_is_text_that_can_be_kept(backend: Backend) -> None:

@@ -6,8 +6,7 @@ from typing import Literal
 import anyio
 import pytest
 
-from tests.e2e.model import PATIENCE, Status, Thing
-from tests.e2e.test_verbs import waiting
+from tests.e2e.model import PATIENCE, Status, Thing, waiting
 from workflow import Builder, ProcessState, Run
 from workflow.protocols import Backend
 from workflow_adapters.memory import MemoryBackend

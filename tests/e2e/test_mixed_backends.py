@@ -4,8 +4,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.e2e.model import PATIENCE, Status
-from tests.e2e.test_verbs import waiting
+from tests.e2e.model import PATIENCE, Status, waiting
 from workflow import BackendNotOpen
 from workflow.protocols import Backend
 from workflow_adapters.conformance import Factory

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.model import PATIENCE, Status, Thing
 from workflow import Builder, BuildError, Run
 from workflow.protocols import Backend
-from workflow_adapters.memory import MemoryBackend, MemoryConnector
+from workflow_adapters.memory import MemoryBackend
 
 
 def scheduled() -> Builder[Thing, Status]:
@@ -38,15 +38,6 @@ async def test_schedules_that_read_alike_are_processes_of_their_own_and_all_stop
             await wf.stop(timedelta(0))
             await asyncio.gather(*calls)
     assert {str(state) for state in wf.states().values()} == {"Shutdown"}
-
-
-def test_connectors_that_read_alike_are_refused() -> None:
-    """They would share a role and a cursor, so that one of them never runs."""
-    builder = scheduled()
-    for name in ("Feed one", "feed_one"):
-        builder.connector(name, MemoryConnector())(lambda wf, event: None)
-    with pytest.raises(BuildError, match="feed_one"):
-        builder.build(MemoryBackend())
 
 
 def test_an_initial_value_that_cannot_be_stored_is_a_problem_of_the_declaration() -> None:

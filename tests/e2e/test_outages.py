@@ -2,89 +2,25 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
+from tests.e2e.failing_ports import Ports, waiting
 from tests.e2e.model import Status, Thing
 from tests.e2e.virtual import clock, virtually
 from workflow import Builder, Decision, Options, Run, RunState, Unavailable, Workflow
-from workflow._model.change import Change, Outcome
-from workflow._model.timer import TimeoutRecord
-from workflow.protocols import Backend, Lease
+from workflow.protocols import Lease, TimeoutQuery
 from workflow_adapters.memory import (
-    MemoryEventStreamer,
-    MemoryRecordStore,
     MemoryRoleScheduler,
-    MemoryTimeoutStore,
 )
 
 SOON = timedelta(minutes=10)
-
-
-class Records(MemoryRecordStore):
-    """Counts its writes; can be cut off, or return too little."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cut = self.broken = False
-        self.writes = 0
-
-    async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
-        if self.cut:
-            raise Unavailable("cut off by the test")
-        self.writes += 1
-        await asyncio.sleep(0.01)
-        outcomes = await super().store(changes)
-        return outcomes[1:] if self.broken else outcomes
-
-
-class Timeouts(MemoryTimeoutStore):
-    """Can be cut off for a listing, and be slow with postponing beyond the time of expiry."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cut = False
-        self.postponing, self.go_on = asyncio.Event(), asyncio.Event()
-        self.go_on.set()
-
-    async def list(self, workflow_name: str, *, run_id: str | None = None) -> Sequence[TimeoutRecord]:
-        if self.cut:
-            raise Unavailable("cut off by the test")
-        return await super().list(workflow_name, run_id=run_id)
-
-    async def postpone(self, timeouts: Sequence[TimeoutRecord]) -> None:
-        if any(timeout.due_at > timeout.expire_at for timeout in timeouts):
-            self.postponing.set()
-            await self.go_on.wait()
-        await super().postpone(timeouts)
-
-
-class Ports:
-    """A backend of them."""
-
-    def __init__(self) -> None:
-        self.records, self.timeouts = Records(), Timeouts()
-        self.backend = Backend(self.records, MemoryEventStreamer(), MemoryRoleScheduler(), self.timeouts)
-
-
-def waiting(ports: Ports, **options: Any) -> Workflow[Thing, Status]:
-    """A waits for a callback to B, or an hour for C."""
-    builder = Builder("waiting", Thing, Status)
-
-    @builder.callback(Status.A)
-    async def go(run: Run[Thing, Status], payload: bytes) -> Literal[Status.B]:
-        return Status.B
-
-    @builder.timeout(Status.A, timedelta(hours=1))
-    async def late(run: Run[Thing, Status], now: datetime) -> Literal[Status.C]:
-        return Status.C
-
-    return builder.build(ports.backend, clock=clock(), **options)
+FORGETTING = TimeoutQuery(workflow_name="forgetting", completed=True)
 
 
 def test_every_verb_gives_up_after_its_deadline() -> None:
@@ -175,7 +111,7 @@ def test_stalled_runs_are_emitted_again_in_batches() -> None:
         before = ports.records.writes
         wf = waiting(ports)
         async with wf.running():
-            while len(await ports.timeouts.list("waiting")) < 2000:
+            while len(await ports.timeouts.list(TimeoutQuery(workflow_name="waiting", limit=2000))) < 2000:
                 await asyncio.sleep(1)
             # Emissions, marks, and a few more because they wait for each other.
             assert ports.records.writes - before < 200
@@ -259,12 +195,12 @@ def test_what_a_timer_knows_of_a_run_goes_with_the_run_s_data() -> None:
         async with wf.running():
             run_id = await wf.trigger("person", Thing(text="Ada"))
             await asyncio.sleep(60)
-            assert "secret of Ada" in (await ports.timeouts.list("forgetting"))[0].last_error
+            assert "secret of Ada" in (await ports.timeouts.list(FORGETTING))[0].last_error
             await wf.callback("person", Status.A)
             await wf.delete_data(run_id)
             await asyncio.sleep(60)
             assert (await wf.get(run_id)).run_state is RunState.DATA_DELETED
-            assert await ports.timeouts.list("forgetting") == []
+            assert await ports.timeouts.list(FORGETTING) == []
 
     virtually(main())
 
@@ -287,7 +223,7 @@ def test_a_visit_s_completed_timers_go_when_another_timer_of_it_leaves_it() -> N
             await wf.trigger("key")
             await wf.wait_for("key", Status.B, timeout=SOON)
             await asyncio.sleep(60)
-            assert await ports.timeouts.list("leaving") == []
+            assert await ports.timeouts.list(TimeoutQuery(workflow_name="leaving", completed=True)) == []
 
     virtually(main())
 

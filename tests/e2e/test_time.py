@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from tests.e2e.model import PATIENCE, Status, Thing
+from tests.e2e.sleepers import sleeps_until
 from workflow import Builder, Decision, Options, Run
 from workflow.protocols import Backend
 from workflow.testing import FakeClock, await_timeout_insert, require
@@ -120,8 +121,9 @@ async def test_a_consume_lag_is_waited_for(backend: Backend) -> None:
     wf = builder.build(backend, clock=clock)
     async with wf.running():
         run_id = await wf.trigger("patient")
+        await sleeps_until(clock, clock.now() + timedelta(hours=1))
         clock.advance(timedelta(minutes=59))
-        await asyncio.sleep(0.1)
+        await sleeps_until(clock, clock.now() + timedelta(minutes=1))
         assert (await wf.get(run_id)).status is Status.A
         clock.advance(timedelta(minutes=1))
         await wf.wait_for("patient", Status.B, timeout=PATIENCE)

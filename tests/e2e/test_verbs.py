@@ -2,26 +2,14 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
-from tests.e2e.model import Status, Thing
-from workflow import Builder, OutcomeUnknown, Run, RunState, Unavailable
+from tests.e2e.model import waiting
+from workflow import OutcomeUnknown, RunState, Unavailable
 from workflow.protocols import Backend
 from workflow_adapters.memory import MemoryBackend
-
-
-def waiting(name: str) -> Builder[Thing, Status]:
-    """A workflow whose runs wait at A for a callback to B."""
-    builder = Builder(name, Thing, Status)
-
-    @builder.callback(Status.A)
-    async def go(run: Run[Thing, Status], payload: bytes) -> Literal[Status.B]:
-        run.object.text = payload.decode()
-        return Status.B
-
-    return builder
 
 
 async def test_verbs_one_after_the_other_are_each_written_at_once(backend: Backend) -> None:
@@ -54,7 +42,7 @@ async def test_a_trigger_that_gives_up_names_the_run_so_that_it_can_be_tried_aga
         lost[:] = [error]
         backend.record_store.store = failing  # type: ignore[method-assign]
         with monkeypatch.context() as patch:
-            patch.setattr("workflow._facade.workflow.VERB_DEADLINE", timedelta(milliseconds=100))
+            patch.setattr("workflow._verbs.trigger.VERB_DEADLINE", timedelta(milliseconds=100))
             with pytest.raises(type(error)) as caught:
                 await wf.trigger(f"key {number}")
         run_id = caught.value.run_id

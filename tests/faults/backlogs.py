@@ -46,8 +46,36 @@ class NamesNoOldest(Wrapper):
 
 
 FAULTS: tuple[Fault, ...] = (
-    fault("event_streamer", ForgetsConsumersWithoutABacklog, "the_backlogs_of_many_consumers_come_in_one_answer"),
-    fault("event_streamer", OneBacklogForAllNames, "the_backlogs_of_many_consumers_come_in_one_answer"),
-    fault("event_streamer", StopsCountingAtAHundred, "a_backlog_stops_counting_at_ten_thousand_at_the_earliest"),
-    fault("event_streamer", NamesNoOldest, "a_backlog_is_over_all_partitions_of_its_topic"),
+    fault(
+        "event_streamer",
+        ForgetsConsumersWithoutABacklog,
+        "an_acknowledgement_is_written_within_a_moment_without_closing",
+        "the_lag_is_the_time_of_the_oldest_event_not_acknowledged",
+        "the_lag_is_the_oldest_of_all_partitions",
+        "a_backlog_is_the_number_and_the_oldest_of_the_events_not_acknowledged",
+        "the_backlogs_of_many_consumers_come_in_one_answer",
+        "a_backlog_stops_counting_at_ten_thousand_at_the_earliest",
+    ),
+    fault(
+        "event_streamer",
+        OneBacklogForAllNames,
+        "the_backlogs_of_many_consumers_come_in_one_answer",
+        "a_backlog_is_the_same_for_every_process",
+    ),
+    fault(
+        "event_streamer",
+        StopsCountingAtAHundred,
+        "a_backlog_stops_counting_at_ten_thousand_at_the_earliest",
+    ),
+    fault(
+        "event_streamer",
+        NamesNoOldest,
+        "the_lag_is_the_time_of_the_oldest_event_not_acknowledged",
+        "the_lag_is_the_oldest_of_all_partitions",
+        "a_backlog_is_the_number_and_the_oldest_of_the_events_not_acknowledged",
+        "the_backlogs_of_many_consumers_come_in_one_answer",
+        "a_backlog_is_over_all_partitions_of_its_topic",
+        "a_backlog_stops_counting_at_ten_thousand_at_the_earliest",
+        "a_backlog_is_the_same_for_every_process",
+    ),
 )

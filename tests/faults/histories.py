@@ -99,14 +99,38 @@ class KeepsReasonsOfDeadLetters(Wrapper):
 
 
 FAULTS: tuple[Fault, ...] = (
-    fault("record_store", PagesRepeatTheLastVersion, "a_history_is_read_in_pages_from_any_version_on"),
-    fault("record_store", PagesEndAtTheLatest, "a_history_is_read_in_pages_from_any_version_on"),
-    fault("record_store", ForgetsTheActor, "cause_actor_and_reason_of_every_version_are_kept"),
+    fault(
+        "record_store",
+        PagesRepeatTheLastVersion,
+        "a_history_is_read_in_pages_from_any_version_on",
+    ),
+    fault(
+        "record_store",
+        PagesEndAtTheLatest,
+        "a_history_is_read_in_pages_from_any_version_on",
+        "a_history_does_not_change_with_the_marks",
+    ),
+    fault(
+        "record_store",
+        ForgetsTheActor,
+        "cause_actor_and_reason_of_every_version_are_kept",
+        "erasure_leaves_no_personal_data_in_any_answer",
+        "erasure_keeps_the_audit_of_a_run",
+    ),
     fault(
         "record_store",
         FindsTheFirstVersionEver,
         "the_first_version_at_a_status_is_looked_for_from_any_version_on",
     ),
-    fault("record_store", KeepsReasonsOfVersions, "erasure_leaves_no_personal_data_in_any_answer"),
-    fault("record_store", KeepsReasonsOfDeadLetters, "erasure_leaves_no_personal_data_in_any_answer"),
+    fault(
+        "record_store",
+        KeepsReasonsOfVersions,
+        "erasure_leaves_no_personal_data_in_any_answer",
+        "erasure_keeps_the_audit_of_a_run",
+    ),
+    fault(
+        "record_store",
+        KeepsReasonsOfDeadLetters,
+        "erasure_leaves_no_personal_data_in_any_answer",
+    ),
 )

@@ -123,14 +123,30 @@ class TheOldestIsDelayed(Wrapper):
 
 
 FAULTS: tuple[Fault, ...] = (
-    fault("record_store", ListsLettersOfEveryRun, "dead_letters_are_listed_for_one_workflow_or_one_of_its_runs"),
+    fault(
+        "record_store",
+        ListsLettersOfEveryRun,
+        "dead_letters_are_paged_oldest_first_each_once",
+        "erasure_leaves_other_runs_alone",
+        "dead_letters_are_listed_for_one_workflow_or_one_of_its_runs",
+    ),
     fault(
         "record_store",
         LooksLettersUpAsAsked,
         "dead_letters_are_looked_up_oldest_first_and_unknown_ids_are_left_out",
     ),
-    fault("record_store", RemovesTheFirstLetterOnly, "removed_dead_letters_are_gone_and_may_be_removed_again"),
-    fault("record_store", TheLastHeldWins, "a_callback_of_an_id_that_is_held_stays_as_it_was"),
+    fault(
+        "record_store",
+        RemovesTheFirstLetterOnly,
+        "removed_dead_letters_are_gone_and_may_be_removed_again",
+    ),
+    fault(
+        "record_store",
+        TheLastHeldWins,
+        "a_callback_of_an_id_that_is_held_stays_as_it_was",
+        "of_many_callbacks_of_one_id_held_at_once_one_is_kept",
+        "a_callback_held_by_one_process_is_seen_by_every_other",
+    ),
     fault(
         "record_store",
         AnyForeignIdWithAnyStatus,
@@ -139,15 +155,38 @@ FAULTS: tuple[Fault, ...] = (
     fault(
         "record_store",
         ExpiresTooLate,
+        "a_version_takes_a_held_callback_and_its_payload_is_dropped",
+        "a_held_callback_is_read_back_in_every_field",
         "expired_callbacks_are_listed_by_expiry_from_exactly_their_time_on",
     ),
     fault(
         "record_store",
         ForgetsOtherReleases,
         "two_releases_of_a_workflow_stand_side_by_side_the_last_published_first",
+        "of_processes_that_publish_at_once_each_definition_is_kept_once",
     ),
-    fault("record_store", EveryPublishingIsTheFirst, "a_definition_that_is_published_again_is_one_with_a_later_time"),
-    fault("record_store", DefinitionsAsTheyCame, "definitions_come_by_name"),
-    fault("record_store", CountsDelayedEventsAsReady, "an_outbox_tells_ready_events_from_delayed_ones"),
-    fault("record_store", TheOldestIsDelayed, "an_outbox_that_is_emptied_has_no_oldest_event"),
+    fault(
+        "record_store",
+        EveryPublishingIsTheFirst,
+        "a_definition_that_is_published_again_is_one_with_a_later_time",
+    ),
+    fault(
+        "record_store",
+        DefinitionsAsTheyCame,
+        "two_releases_of_a_workflow_stand_side_by_side_the_last_published_first",
+        "definitions_come_by_name",
+        "of_processes_that_publish_at_once_each_definition_is_kept_once",
+    ),
+    fault(
+        "record_store",
+        CountsDelayedEventsAsReady,
+        "an_outbox_tells_ready_events_from_delayed_ones",
+        "an_outbox_that_is_emptied_has_no_oldest_event",
+    ),
+    fault(
+        "record_store",
+        TheOldestIsDelayed,
+        "an_outbox_tells_ready_events_from_delayed_ones",
+        "an_outbox_that_is_emptied_has_no_oldest_event",
+    ),
 )

@@ -216,7 +216,11 @@ class ListsCompletedTimersAlways(Wrapper):
 
 
 FAULTS: tuple[Fault, ...] = (
-    fault("record_store", PagesOfRunsByNumber, "runs_that_come_and_move_between_two_pages_shift_nothing"),
+    fault(
+        "record_store",
+        PagesOfRunsByNumber,
+        "runs_that_come_and_move_between_two_pages_shift_nothing",
+    ),
     fault(
         "record_store",
         PagesOfLettersByNumber,
@@ -227,26 +231,81 @@ FAULTS: tuple[Fault, ...] = (
         PagesOfCallbacksByNumber,
         "held_callbacks_that_come_and_go_between_two_pages_shift_nothing",
     ),
-    fault("timeout_store", PagesOfTimersByNumber, "timers_that_come_and_go_between_two_pages_shift_nothing"),
-    fault("record_store", ACursorOnEveryFullPage, "runs_are_paged_in_both_orders_each_once"),
+    fault(
+        "timeout_store",
+        PagesOfTimersByNumber,
+        "timers_that_come_and_go_between_two_pages_shift_nothing",
+    ),
+    fault(
+        "record_store",
+        ACursorOnEveryFullPage,
+        "runs_are_paged_in_both_orders_each_once",
+        "runs_are_listed_by_creation_and_then_by_the_number_of_the_store",
+        "the_pages_of_filtered_runs_are_full",
+    ),
     fault(
         "record_store",
         StartsAgainAtAForeignCursor,
         "a_foreign_cursor_of_runs_is_an_error_that_shows_it",
         "a_foreign_cursor_of_dead_letters_is_an_error_that_shows_it",
     ),
-    fault("record_store", FiltersAfterThePage, "the_pages_of_filtered_runs_are_full"),
+    fault(
+        "record_store",
+        FiltersAfterThePage,
+        "each_condition_alone_finds_the_records_of_the_model",
+        "conditions_together_find_the_records_of_the_model",
+        "the_pages_of_filtered_runs_are_full",
+        "runs_that_come_and_move_between_two_pages_shift_nothing",
+    ),
     fault(
         "record_store",
         ListsByTheStoresNumber,
+        "each_condition_alone_finds_the_records_of_the_model",
+        "conditions_together_find_the_records_of_the_model",
         "runs_are_listed_by_creation_and_then_by_the_number_of_the_store",
+        "runs_that_come_and_move_between_two_pages_shift_nothing",
     ),
-    fault("record_store", PrefixesArePatterns, "a_prefix_of_foreign_ids_is_compared_byte_for_byte"),
-    fault("record_store", BoundsAreInclusive, "each_condition_alone_finds_the_records_of_the_model"),
-    fault("record_store", CountsBeyondTheCap, "a_count_stops_at_its_cap_and_says_so"),
-    fault("record_store", SaysNothingOfTheCap, "a_count_stops_at_its_cap_and_says_so"),
-    fault("record_store", CountsThePage, "a_count_says_nothing_about_the_page_of_a_query"),
-    fault("record_store", CountsFailuresOfFinishedRuns, "the_counts_by_status_are_those_of_the_model"),
-    fault("record_store", CountsPausedRunsAsFinished, "the_counts_by_status_follow_a_run_through_its_life"),
-    fault("timeout_store", ListsCompletedTimersAlways, "the_conditions_of_timers_find_those_of_the_model"),
+    fault(
+        "record_store",
+        PrefixesArePatterns,
+        "conditions_together_find_the_records_of_the_model",
+        "a_prefix_of_foreign_ids_is_compared_byte_for_byte",
+    ),
+    fault(
+        "record_store",
+        BoundsAreInclusive,
+        "each_condition_alone_finds_the_records_of_the_model",
+        "conditions_together_find_the_records_of_the_model",
+    ),
+    fault(
+        "record_store",
+        CountsBeyondTheCap,
+        "a_count_stops_at_its_cap_and_says_so",
+    ),
+    fault(
+        "record_store",
+        SaysNothingOfTheCap,
+        "a_count_stops_at_its_cap_and_says_so",
+    ),
+    fault(
+        "record_store",
+        CountsThePage,
+        "a_count_says_nothing_about_the_page_of_a_query",
+    ),
+    fault(
+        "record_store",
+        CountsFailuresOfFinishedRuns,
+        "the_counts_by_status_are_those_of_the_model",
+    ),
+    fault(
+        "record_store",
+        CountsPausedRunsAsFinished,
+        "the_counts_by_status_are_those_of_the_model",
+        "the_counts_by_status_follow_a_run_through_its_life",
+    ),
+    fault(
+        "timeout_store",
+        ListsCompletedTimersAlways,
+        "the_conditions_of_timers_find_those_of_the_model",
+    ),
 )

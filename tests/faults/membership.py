@@ -64,14 +64,82 @@ class HoldingsUnsorted(Wrapper):
         return list(await self.real.holdings())[::-1]
 
 
+class TheDeadStay(Wrapper):
+    """Shows every process that was ever a member."""
+
+    def __init__(self, real: Any) -> None:
+        super().__init__(real)
+        self._members: dict[str, Member] = {}
+
+    async def members(self) -> Sequence[Member]:
+        self._members |= {member.identity.id: member for member in await self.real.members()}
+        return [self._members[id_] for id_ in sorted(self._members)]
+
+
+class SeesOneMember(Wrapper):
+    """Shows the first process only."""
+
+    async def members(self) -> Sequence[Member]:
+        return list(await self.real.members())[:1]
+
+
+class NamesTheFirstHolder(Wrapper):
+    """Shows a role's first holder for as long as the process lives."""
+
+    def __init__(self, real: Any) -> None:
+        super().__init__(real)
+        self._first: dict[str, str] = {}
+
+    async def holdings(self) -> Sequence[Holding]:
+        return [
+            msgspec.structs.replace(holding, process=self._first.setdefault(holding.role, holding.process))
+            for holding in await self.real.holdings()
+        ]
+
+
 FAULTS: tuple[Fault, ...] = (
-    fault("role_scheduler", HeartbeatsStandStill, "a_member_that_lives_is_renewed"),
-    fault("role_scheduler", MembersWantForEver, "a_member_wants_the_roles_it_holds_and_those_it_waits_for"),
+    fault(
+        "role_scheduler",
+        HeartbeatsStandStill,
+        "a_member_that_lives_is_renewed",
+    ),
+    fault(
+        "role_scheduler",
+        MembersWantForEver,
+        "a_member_wants_the_roles_it_holds_and_those_it_waits_for",
+    ),
     fault(
         "role_scheduler",
         NamelessMembers,
         "a_process_that_holds_a_role_is_a_member_and_describes_itself",
     ),
-    fault("role_scheduler", ForgetsReleasedRoles, "a_role_that_was_released_names_its_last_holder"),
-    fault("role_scheduler", HoldingsUnsorted, "a_holding_names_the_role_its_holder_and_its_token"),
+    fault(
+        "role_scheduler",
+        ForgetsReleasedRoles,
+        "a_role_that_was_released_names_its_last_holder",
+    ),
+    fault(
+        "role_scheduler",
+        HoldingsUnsorted,
+        "a_holding_names_the_role_its_holder_and_its_token",
+    ),
+    fault(
+        "role_scheduler",
+        TheDeadStay,
+        "a_process_that_left_is_no_member",
+        "a_process_that_died_is_no_member_once_its_lease_ran_out",
+        backend="sqlite",
+    ),
+    fault(
+        "role_scheduler",
+        SeesOneMember,
+        "each_process_is_a_member_of_its_own_known_to_all",
+        backend="sqlite",
+    ),
+    fault(
+        "role_scheduler",
+        NamesTheFirstHolder,
+        "a_holding_names_the_new_holder_after_a_takeover",
+        backend="sqlite",
+    ),
 )

@@ -126,10 +126,48 @@ class _IfLast(Subscription):
 
 
 FAULTS: tuple[Fault, ...] = (
-    fault("record_store", HoldsCallbacksInSilence, "a_subscriber_to_held_callbacks_is_woken_by_each"),
-    fault("record_store", WakesAllTheTime, "a_subscriber_is_not_woken_again_and_again_without_a_write"),
-    fault("record_store", CancelledWaitsLoseWakeUps, "a_cancelled_wait_keeps_the_wake_up_of_the_outbox"),
-    fault("record_store", LeavesItToTheSafetyNet, "a_subscriber_to_the_outbox_is_woken_by_each_version"),
-    fault("timeout_store", LeavesItToTheSafetyNet, "a_subscriber_to_timers_is_woken_as_one_is_created"),
-    fault("record_store", WakesOneSubscriber, "every_subscriber_to_the_outbox_is_woken"),
+    fault(
+        "record_store",
+        HoldsCallbacksInSilence,
+        "a_subscriber_to_held_callbacks_is_woken_by_each",
+        "a_subscriber_to_held_callbacks_is_woken_by_another_process",
+    ),
+    fault(
+        "record_store",
+        WakesAllTheTime,
+        "a_subscriber_is_not_woken_again_and_again_without_a_write",
+    ),
+    fault(
+        "record_store",
+        CancelledWaitsLoseWakeUps,
+        "a_cancelled_wait_keeps_the_wake_up_of_the_outbox",
+    ),
+    fault(
+        "record_store",
+        LeavesItToTheSafetyNet,
+        "a_subscriber_to_the_outbox_is_woken_by_each_version",
+        "a_subscriber_to_the_outbox_is_woken_by_the_event_of_a_note",
+        "a_subscriber_to_the_outbox_is_woken_by_another_process",
+        "a_commit_between_two_waits_for_the_outbox_is_not_lost",
+        "a_cancelled_wait_keeps_the_wake_up_of_the_outbox",
+        "every_subscriber_to_the_outbox_is_woken",
+        "a_subscriber_to_held_callbacks_is_woken_by_each",
+        "a_subscriber_to_held_callbacks_is_woken_by_another_process",
+        "a_workflow_may_be_subscribed_to_again_and_again",
+    ),
+    fault(
+        "timeout_store",
+        LeavesItToTheSafetyNet,
+        "a_subscriber_to_timers_is_woken_as_one_is_created",
+        "a_subscriber_to_timers_is_woken_as_one_is_brought_forward",
+        "a_subscriber_to_timers_is_woken_by_another_process",
+        "a_timer_created_between_two_waits_is_not_lost",
+        "every_subscriber_to_timers_is_woken",
+    ),
+    fault(
+        "record_store",
+        WakesOneSubscriber,
+        "every_subscriber_to_the_outbox_is_woken",
+        "a_workflow_may_be_subscribed_to_again_and_again",
+    ),
 )

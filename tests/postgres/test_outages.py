@@ -172,7 +172,7 @@ async def test_nothing_arrives_in_one_direction(
             await work.goes_on()
             await work.finish()
             assert set(work.load.wf.states().values()) == {ProcessState.RUNNING}
-    _said(caplog, "is given up: its lease could not be renewed in time", "changes", "TimeoutError")
+    _said(caplog, "could not be renewed in time", "changes", "TimeoutError")
 
 
 async def test_a_workflow_stops_while_the_server_is_away(database: Database) -> None:

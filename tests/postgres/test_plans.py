@@ -143,7 +143,7 @@ def _statements() -> list[tuple[str, str, list[Any]]]:
         ("catalog", catalog.WORKFLOWS, []),
         ("log", event_log._NEWS, [199_000, ["t1", "t2"], 2000]),
         ("log of a topic", event_log._BEYOND, ["t1", [1, 2], [190_000, 190_000], 100]),
-        # ("backlog", events._BACKLOG, [["t1"], ["none"], 16, 100]),
+        ("backlog", events._BACKLOG, [["t1"], ["none"], 16, 100]),
         ("claim", timeouts.CLAIM, ["w1", [1, 2], NOW, NOW + timedelta(minutes=1), 100]),
         ("forget runs", retention.FORGET_RUNS, [timedelta(days=1)]),
         ("forget callbacks", retention.FORGET_TAKEN, [timedelta(days=1)]),

@@ -201,7 +201,7 @@ async def come_late(world: World, client: Any, after: float) -> None:
 
 def _heard(world: World, run: Any, began: float) -> None:
     run_id, heard = run.run_id, world.loop.time()
-    entered = world.records._passed[run_id].get(Status.DONE)
+    entered = world.records._first_versions[run_id].get(Status.DONE)
     if entered is None or run.version < entered:
         world.complain("a waiter is shown a run that has not arrived", f"{run_id} v{run.version}, done by v{entered}")
         return

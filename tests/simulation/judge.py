@@ -65,7 +65,7 @@ def _failures(world: World) -> None:
                 world.complain("one bad change fails others", f"{run_id} v{after.version}")
         if any(b'"reminded":2' in version.object for version in history):
             world.complain("a timer's result is applied twice", run_id)
-    letters = {letter.run_id for letter in world.records._letters}
+    letters = {letter.run_id for letter in world.records._letters.values()}
     if world.plan.liveness and (missing := world.refused - letters):
         world.complain("a refused event is in no dead letter", str(missing))
 

@@ -6,18 +6,18 @@ dead holder until it expires, and may be given to another while its holder still
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
 
-from workflow._model.event import Event
+from workflow._model.event import Backlog, Event
 from workflow._model.shard import Shard, partition_of
 from workflow.errors import EventsRefused, Unavailable
-from workflow.protocols import EventReceiver, EventStreamer, Lease, RoleScheduler
-from workflow_adapters.memory import MemoryLease, Signal
+from workflow.protocols import EventReceiver, EventStreamer, Holding, Lease, Member, RoleScheduler
+from workflow_adapters.kit.signal import Signal
+from workflow_adapters.memory import MemoryLease
 
 from .ports import Faulty
 from .watch import PARTITIONS
@@ -74,8 +74,6 @@ class Stream:
 class SimStream(Faulty, EventStreamer):
     """The stream as one process reaches it."""
 
-    partitions = PARTITIONS
-
     async def send(self, events: Sequence[Event]) -> None:
         await self.enter()
         world, stream = self.world, self.world.stream
@@ -111,13 +109,21 @@ class SimStream(Faulty, EventStreamer):
         await self.enter()
         yield _Receiver(self, topic, name, shard, from_latest)
 
-    async def lag(self, topic: str, name: str) -> datetime | None:
+    def partitions(self, topic: str) -> int:
+        return PARTITIONS
+
+    async def backlog(self, consumers: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Backlog]:
         await self.enter()
+        return {(topic, name): self._backlog(topic, name) for topic, name in consumers}
+
+    def _backlog(self, topic: str, name: str) -> Backlog:
         stream = self.world.stream
         unread = [
-            stream.events.get((topic, index), [])[stream.cursor(topic, name, index) :] for index in range(PARTITIONS)
+            event
+            for index in range(PARTITIONS)
+            for event, _ in stream.events.get((topic, index), [])[stream.cursor(topic, name, index) :]
         ]
-        return min((event.created_at for events in unread for event, _ in events), default=None)
+        return Backlog(events=len(unread), oldest=min((event.created_at for event in unread), default=None))
 
 
 class _Receiver(EventReceiver):
@@ -246,3 +252,11 @@ class SimRoles(Faulty, RoleScheduler):
             yield lease
         finally:
             roles.release(role, lease)
+
+    async def members(self) -> Sequence[Member]:
+        await self.enter()
+        return []
+
+    async def holdings(self) -> Sequence[Holding]:
+        await self.enter()
+        return []

@@ -1,21 +1,52 @@
 """Every process's own way to the shared store: delayed, interrupted, ambiguous; closed for ever once it is dead."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from workflow._model.change import BUSY, Change, NewVersion, Outcome
-from workflow._model.query import RecordQuery, StalledQuery
-from workflow._model.record import Record
-from workflow._model.timer import TimeoutPage, TimeoutRecord
 from workflow.errors import OutcomeUnknown, Unavailable
-from workflow.protocols import DeadLetter, OutboxPage, RecordStore, TimeoutStore
+from workflow.protocols import (
+    APPLIED,
+    BUSY,
+    COUNT_CAP,
+    UNKNOWN,
+    Change,
+    Count,
+    DeadLetter,
+    DeadLetterQuery,
+    HeldCallback,
+    NewVersion,
+    OutboxInfo,
+    OutboxPage,
+    Outcome,
+    Page,
+    PublishedWorkflow,
+    Record,
+    RecordFilter,
+    RecordQuery,
+    RecordStore,
+    StalledQuery,
+    StatusCount,
+    Subscription,
+    TimeoutPage,
+    TimeoutQuery,
+    TimeoutRecord,
+    TimeoutStore,
+    Version,
+    WakeUp,
+    WakeUps,
+    WorkflowInfo,
+    refused,
+)
 
 from .world import World
 
 UNSTORABLE = b'"note":"unstorable"'
 """What an object holds that the store refuses."""
+SAFETY_NET = 5.0
+"""Seconds after which a subscriber looks although it heard of nothing."""
 
 
 class Faulty:
@@ -42,14 +73,13 @@ class Faulty:
         await asyncio.sleep(self.world.rng.uniform(0.0, 0.005))
 
 
-class SimRecords(Faulty, RecordStore):
+class SimRecords(Faulty, WakeUps, RecordStore):
     """The record store as one process reaches it."""
 
     def __init__(self, world: World, owner: Any) -> None:
         super().__init__(world, owner)
         self.inner = world.records
         self.writers = world.plan.writers
-        self._seen: dict[str, int] = {}
         self._under_way: list[set[str]] = []
 
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
@@ -64,29 +94,39 @@ class SimRecords(Faulty, RecordStore):
     async def _store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
         world = self.world
         await self.enter()
-        if unknown := world.chance(world.plan.unknown):
+        if world.chance(world.plan.unknown / 2):
             if world.rng.random() < 0.5:
                 await self._apply(changes)
             raise OutcomeUnknown("simulated")
-        outcomes = await self._apply(changes)
-        assert not unknown
+        outcomes = [
+            UNKNOWN if outcome is APPLIED and world.chance(world.plan.unknown / 2) else outcome
+            for outcome in await self._apply(changes)
+        ]
         await self.leave()
         return outcomes
 
     async def _apply(self, changes: Sequence[Change]) -> Sequence[Outcome]:
-        """Judge the changes as the shared store does, but for those whose row somebody else happens to hold."""
+        """Judge the changes as the shared store does, but for those that meet trouble of their own."""
         world = self.world
-        if any(isinstance(change, NewVersion) and UNSTORABLE in change.record.object for change in changes):
-            raise ValueError("cannot be stored")
-        outcomes = [BUSY] * len(changes)
-        free = [index for index in range(len(changes)) if not world.chance(world.plan.busy)]
         met = [self.inner._records.get(change.run_id) for change in changes]
-        for index in free:
-            world.watch.before(changes[index])
-        for index, outcome in zip(free, await self.inner.store([changes[index] for index in free]), strict=True):
-            outcomes[index] = outcome
-            world.watch.after(self.owner, changes[index], outcome, met[index])
+        outcomes = []
+        for change, before in zip(changes, met, strict=True):
+            trouble = self._trouble(change)
+            if trouble is None:
+                world.watch.before(change)
+                (trouble,) = await self.inner.store([change])
+                world.watch.after(self.owner, change, trouble, before)
+            outcomes.append(trouble)
         return outcomes
+
+    def _trouble(self, change: Change) -> Outcome | None:
+        """A row that another transaction holds, a value that cannot be stored, a connection lost before the write."""
+        world = self.world
+        if isinstance(change, NewVersion) and UNSTORABLE in change.record.object:
+            return refused(ValueError("cannot be stored"))
+        if world.chance(world.plan.busy):
+            return BUSY
+        return UNKNOWN if world.chance(world.plan.unknown / 4) else None
 
     async def lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
         await self.enter()
@@ -98,17 +138,25 @@ class SimRecords(Faulty, RecordStore):
         await self.enter()
         return await self.inner.latest(workflow_name, foreign_id)
 
-    async def list(self, query: RecordQuery) -> Sequence[Record]:
+    async def list(self, query: RecordQuery) -> Page[Record]:
         await self.enter()
         return await self.inner.list(query)
 
-    async def history(self, run_id: str) -> Sequence[Record]:
+    async def count(self, query: RecordFilter, *, cap: int = COUNT_CAP) -> Count:
         await self.enter()
-        return await self.inner.history(run_id)
+        return await self.inner.count(query, cap=cap)
 
-    async def passed(self, run_id: str, status: int) -> int | None:
+    async def counts(self, workflow_name: str) -> Mapping[int, StatusCount]:
         await self.enter()
-        return await self.inner.passed(run_id, status)
+        return await self.inner.counts(workflow_name)
+
+    async def history(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Version]:
+        await self.enter()
+        return await self.inner.history(run_id, after=after, limit=limit)
+
+    async def first_version_at(self, run_id: str, status: int, *, since: int = 1) -> int | None:
+        await self.enter()
+        return await self.inner.first_version_at(run_id, status, since=since)
 
     async def find_attempt(self, run_id: str, attempt_id: str) -> int | None:
         await self.enter()
@@ -125,11 +173,12 @@ class SimRecords(Faulty, RecordStore):
         await self.enter()
         await self.inner.delete_outbox(ids)
 
-    async def wait_for_outbox(self, workflow_name: str) -> None:
-        signal = self.inner._outbox(workflow_name).signal
-        await signal.wait_beyond(self._seen.get(workflow_name, -1))
-        self._seen[workflow_name] = signal.count
+    async def outbox_info(self, workflow_name: str, *, now: datetime) -> OutboxInfo:
         await self.enter()
+        return await self.inner.outbox_info(workflow_name, now=now)
+
+    def subscribe(self, kind: WakeUp, workflow_name: str) -> AbstractAsyncContextManager[Subscription]:
+        return _subscribed(self, self.inner, kind, workflow_name)
 
     async def list_stalled(self, query: StalledQuery) -> Sequence[Record]:
         await self.enter()
@@ -139,21 +188,81 @@ class SimRecords(Faulty, RecordStore):
         await self.enter()
         return await self.inner.list_auto_paused(workflow_name, paused_before=paused_before, limit=limit)
 
-    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+    async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self.enter()
-        await self.inner.bury(letters)
+        await self.inner.add_dead_letters(letters)
 
-    async def dead_letters(self, workflow_name: str, *, limit: int = 100) -> Sequence[DeadLetter]:
-        return await self.inner.dead_letters(workflow_name, limit=limit)
+    async def list_dead_letters(self, query: DeadLetterQuery) -> Page[DeadLetter]:
+        return await self.inner.list_dead_letters(query)
+
+    async def lookup_dead_letters(self, ids: Sequence[str]) -> Sequence[DeadLetter]:
+        return await self.inner.lookup_dead_letters(ids)
+
+    async def remove_dead_letters(self, ids: Sequence[str]) -> None:
+        await self.enter()
+        await self.inner.remove_dead_letters(ids)
+
+    async def hold(self, callback: HeldCallback) -> HeldCallback:
+        await self.enter()
+        return await self.inner.hold(callback)
+
+    async def held(
+        self, workflow_name: str, wanted: Sequence[tuple[str, int]], *, limit: int
+    ) -> Sequence[HeldCallback]:
+        await self.enter()
+        return await self.inner.held(workflow_name, wanted, limit=limit)
+
+    async def list_held(
+        self, workflow_name: str, *, foreign_id: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[HeldCallback]:
+        return await self.inner.list_held(workflow_name, foreign_id=foreign_id, cursor=cursor, limit=limit)
+
+    async def list_expired(self, workflow_name: str, *, now: datetime, limit: int) -> Sequence[HeldCallback]:
+        await self.enter()
+        return await self.inner.list_expired(workflow_name, now=now, limit=limit)
+
+    async def release(self, callbacks: Sequence[HeldCallback]) -> None:
+        await self.enter()
+        await self.inner.release(callbacks)
+
+    async def publish(self, info: WorkflowInfo) -> None:
+        await self.enter()
+        await self.inner.publish(info)
+
+    async def workflows(self) -> Sequence[PublishedWorkflow]:
+        await self.enter()
+        return await self.inner.workflows()
 
 
-class SimTimeouts(Faulty, TimeoutStore):
+class _LossySubscription(Subscription):
+    """Wake-ups that come late, or not at all; a safety net makes up for those."""
+
+    def __init__(self, port: Faulty, inner: Subscription) -> None:
+        self._port, self._inner = port, inner
+
+    async def wait(self) -> None:
+        world = self._port.world
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SAFETY_NET):
+                await self._inner.wait()
+                while world.chance(world.plan.loss):
+                    await self._inner.wait()
+        await self._port.enter()
+
+
+@asynccontextmanager
+async def _subscribed(port: Faulty, store: WakeUps, kind: WakeUp, workflow_name: str) -> AsyncIterator[Subscription]:
+    await port.enter()
+    async with store.subscribe(kind, workflow_name) as inner:
+        yield _LossySubscription(port, inner)
+
+
+class SimTimeouts(Faulty, WakeUps, TimeoutStore):
     """The timeout store as one process reaches it; a write may be done although it is reported as failed."""
 
     def __init__(self, world: World, owner: Any) -> None:
         super().__init__(world, owner)
         self.inner = world.timeouts
-        self._seen = -1
 
     async def exit(self) -> None:
         if self.world.chance(self.world.plan.unknown):
@@ -190,12 +299,9 @@ class SimTimeouts(Faulty, TimeoutStore):
         await self.inner.cancel(ids)
         await self.exit()
 
-    async def list(self, workflow_name: str, *, run_id: str | None = None) -> Sequence[TimeoutRecord]:
+    async def list(self, query: TimeoutQuery) -> Page[TimeoutRecord]:
         await self.enter()
-        return await self.inner.list(workflow_name, run_id=run_id)
+        return await self.inner.list(query)
 
-    async def wait_for_timeouts(self, workflow_name: str) -> None:
-        signal = self.inner._signal(workflow_name)
-        await signal.wait_beyond(self._seen)
-        self._seen = signal.count
-        await self.enter()
+    def subscribe(self, kind: WakeUp, workflow_name: str) -> AbstractAsyncContextManager[Subscription]:
+        return _subscribed(self, self.inner, kind, workflow_name)

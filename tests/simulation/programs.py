@@ -185,7 +185,7 @@ class Program:
 
     async def _expired(self, run: Run[Job, Status], after: timedelta) -> None:
         self.watch.called(run)
-        process, entered = PROCESS.get(), run._record.entered_at
+        process, entered = PROCESS.get(), run._version.entered_at
         if process.clock.now() + self._set_back() < entered + after:
             why = f"{run.run_id} v{run.version} entered at {entered - EPOCH}, fired at {process.clock.now() - EPOCH}"
             self.world.complain("a timer fires early, or for an old visit", why)

@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from workflow._engine import commits as _commits
-from workflow._processes import consumer
+from workflow._processes import finished_versions
 from workflow._processes import timeouts_fire as timeout_poller
 
 from .clients import LATE, clients, come_late, listen
@@ -61,7 +61,7 @@ def simulate(seed: int, *, liveness: bool) -> Result:
         worthwhile = 1 if plan.writers > 1 else _commits.WORTHWHILE
         with (
             patch.object(_commits, "WORTHWHILE", worthwhile),
-            patch.object(consumer, "REMEMBERED", plan.remembered),
+            patch.object(finished_versions, "REMEMBERED", plan.remembered),
             patch.object(timeout_poller, "CLAIM", timedelta(seconds=plan.claim)),
         ):
             _run(world)

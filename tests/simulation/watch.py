@@ -9,11 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 from workflow._engine.transitions import AUTO_PAUSE_REASON
-from workflow._model.change import Change, Emit, Mark, NewVersion, Outcome
+from workflow._model.change import Change, NewVersion, Note, Outcome
 from workflow._model.run_state import RUNNABLE, RunState
 from workflow._model.shard import Shard, partition_of
 from workflow._model.timer import TimeoutRecord
-from workflow._processes.step import CRASHED
+from workflow._processes.crash_guard import CRASHED
 
 from .loop import PROCESS
 from .world import EPOCH, Call, World
@@ -75,7 +75,7 @@ class Watch:
         committed = world.committed[run.run_id, run.version]
         skipped = world.skipped_at.get((run.run_id, run.version))
         late = skipped is not None and world.loop.time() - skipped > SETTLED and not world.plan.outage
-        if late or run._record.skipped:
+        if late or run._version.marks.skipped:
             world.complain("a skipped step runs again", f"{run.run_id} v{run.version}")
         if process.stopped_at is not None and committed > process.stopped_at:
             world.complain("a stopping process takes on new work", f"{process.name} {run.run_id} v{run.version}")
@@ -117,7 +117,7 @@ class Watch:
 
     def before(self, change: Change) -> None:
         """A change is about to be judged by the store."""
-        if isinstance(change, Emit) and change.swept_at is not None:
+        if isinstance(change, Note) and change.reemitted_at is not None:
             self._sweeps(change)
 
     def after(self, who: Any, change: Change, outcome: Outcome, before: Any) -> None:
@@ -128,7 +128,7 @@ class Watch:
         world.note(f"{name} {kind} {change.run_id[:14]} v{version} {outcome.verdict.name}")
         if outcome.verdict.name != "APPLIED":
             return
-        if isinstance(change, Mark) and change.skipped:
+        if isinstance(change, Note) and change.skipped:
             world.skipped_at[change.run_id, version] = world.loop.time()
         if isinstance(change, NewVersion):
             world.committed.setdefault((change.run_id, version), world.loop.time())
@@ -149,24 +149,24 @@ class Watch:
             world.complain("a person's pause is ended by the engine", f"{where}: {before.meta.run_state_reason}")
         if record.last_error.startswith(("Unavailable", "OutcomeUnknown")):
             world.complain("a store error counts as a failure", where)
-        if record.last_error.startswith(CRASHED) and before.started_by:
-            self._crashed(before.started_by, where)
+        if record.last_error.startswith(CRASHED) and before.marks.claimed_by:
+            self._crashed(before.marks.claimed_by, where)
 
-    def _crashed(self, started_by: str, where: str) -> None:
+    def _crashed(self, claimed_by: str, where: str) -> None:
         """Whoever was asked to stop takes its mark back; a store that works is quick enough for that."""
         world = self.world
-        plan, owner = world.plan, world.processes.get(started_by.rpartition("-")[0])
+        plan, owner = world.plan, world.processes.get(claimed_by.rpartition("-")[0])
         calm = not (plan.unavailable or plan.outage or plan.slow or plan.lost_leases)
         if calm and owner is not None and owner.stopped_at is not None and not owner.killed:
             world.complain("a stop counts as a crash", f"{where} by {owner.name}")
 
-    def _sweeps(self, emit: Emit) -> None:
+    def _sweeps(self, emit: Note) -> None:
         world, record = self.world, self.world.records._records.get(emit.run_id)
         if record is None or record.version != emit.version or record.run_state is RunState.REQUESTED_DATA_DELETED:
             return
         now, where = world.loop.time(), f"{emit.run_id} v{emit.version}"
         skipped = world.skipped_at.get((emit.run_id, emit.version))
-        if skipped is not None and now - skipped > SETTLED and record.armed:
+        if skipped is not None and now - skipped > SETTLED and record.marks.timers_armed:
             world.complain("sweeper re-runs a skipped step", where)
         times = world.swept[emit.run_id, emit.version]
         times.append(now)
@@ -181,7 +181,7 @@ class Watch:
     def _looks_behind(self, record: Any) -> None:
         """A sweep of a run whose first event is still to be sent, behind one that is older."""
         world = self.world
-        outbox = world.records._outbox("sim").now.items()
+        outbox = world.records._outboxes["sim"].immediate.items()
         first = [one.event for id_, one in outbox if id_ in self._waits_since]
         own = [event for event in first if (event.run_id, event.version) == (record.run_id, record.version)]
         behind = bool(own) and (record.due_at - first[0].created_at).total_seconds() > DELAYED
@@ -216,8 +216,8 @@ class Watch:
     def _outbox(self, change: Change) -> None:
         """Remember since when an event may be sent that was due at once."""
         if isinstance(change, NewVersion) and change.record.due_at <= change.record.updated_at:
-            outbox = self.world.records._outbox("sim")
-            for id_ in (next(reversed(outbox.now), ""), next(reversed(outbox.waiting), "")):
+            outbox = self.world.records._outboxes["sim"]
+            for id_ in (next(reversed(outbox.immediate), ""), next(reversed(outbox.delayed), "")):
                 if id_ and int(id_) > self._last_event:
                     self._last_event = int(id_)
                     self._waits_since[id_] = self.world.loop.time()

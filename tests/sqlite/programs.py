@@ -129,7 +129,7 @@ async def acknowledge(path: str) -> None:
 
     class Watching(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if "acknowledgements are late" in record.getMessage():
+            if "acknowledgements wait" in record.getMessage():
                 late.set()
 
     logging.getLogger("workflow.sqlite").addHandler(Watching())

@@ -14,7 +14,7 @@ from .._model import topology
 from .._model.change import NewVersion, Note
 from .._model.event import Event
 from .._model.graph import StatusGraph
-from .._model.record import NO_MARKS, Meta, Record, Stamp
+from .._model.record import NO_MARKS, Meta, Record, Stamp, Version
 from .._model.run_state import TRANSITIONS, RunState
 from ..errors import InvalidRunState
 
@@ -51,7 +51,7 @@ class Transitions:
             return self._run_state_topic
         return self._topics.get(status) or topology.topic(self._name, status)
 
-    def event(self, record: Record, **fields: Any) -> Event:
+    def event(self, record: Version, **fields: Any) -> Event:
         """The event of a version."""
         return Event(
             topic=fields.pop("topic", None) or self.topic_of(record.run_state, record.status),

@@ -9,9 +9,9 @@ REMEMBERED = 50_000
 class FinishedVersions:
     """The last finished version of the runs that were handled most recently."""
 
-    def __init__(self, most: int = REMEMBERED) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self._versions: OrderedDict[str, int] = OrderedDict()
-        self._most = most
+        self._most = REMEMBERED if most is None else most
 
     def includes(self, run_id: str, version: int) -> bool:
         """True if this version, or a later one, is known to be finished."""

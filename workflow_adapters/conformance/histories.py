@@ -138,8 +138,8 @@ async def _secretive(subject: Subject, run_id: str) -> Record:
     await subject.records.hold(callback)
     takes = msgspec.structs.replace(moved(record, **data), takes=("callback",))
     (record,) = await put(subject.records, takes)
-    (record,) = await put(subject.records, moved(record, **data | {"run_state": RunState.COMPLETED}))
-    (record,) = await put(subject.records, moved(record, **data | {"run_state": RunState.REQUESTED_DATA_DELETED}))
+    (record,) = await put(subject.records, moved(record, **data, run_state=RunState.COMPLETED))
+    (record,) = await put(subject.records, moved(record, **data, run_state=RunState.REQUESTED_DATA_DELETED))
     letter = DeadLetter(
         workflow_name=WORKFLOW,
         source="outbox",

@@ -106,14 +106,16 @@ async def runs_are_listed_by_creation_and_then_by_the_number_of_the_store(subjec
 @case("contract: Page", "contract: list")
 async def the_pages_of_filtered_runs_are_full(subject: Subject) -> None:
     records = await _fill(subject, 60)
-    for filters in (
-        {"statuses": (1, 3)},
-        {"run_states": (RunState.INITIATED,)},
-        {"foreign_id_prefix": "foreign of run 0"},
-    ):
-        query = RecordQuery(workflow_name=WORKFLOW, **filters)
+    queries = (
+        RecordQuery(workflow_name=WORKFLOW, statuses=(1, 3)),
+        RecordQuery(workflow_name=WORKFLOW, run_states=(RunState.INITIATED,)),
+        RecordQuery(workflow_name=WORKFLOW, foreign_id_prefix="foreign of run 0"),
+    )
+    for query in queries:
         wanted = [
-            r.run_id for r in records if r.workflow_name == WORKFLOW and r.status in filters.get("statuses", range(4))
+            record.run_id
+            for record in records
+            if record.workflow_name == WORKFLOW and (not query.statuses or record.status in query.statuses)
         ]
         await is_paged(_runs(subject, query), wanted, _run_id)
 

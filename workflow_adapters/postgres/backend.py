@@ -33,7 +33,7 @@ __all__ = ["PostgresBackend"]
 _OLDEST = 15_00_00
 
 _LOCK_TIMEOUT = "50ms"
-"""How long a batch waits for somebody's uncommitted insert of the same key before it leaves that change out."""
+"""How long a batch waits for another transaction's insert of the same key before that change is left out."""
 
 _CONNECT_WITHIN = 10.0
 

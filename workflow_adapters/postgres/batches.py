@@ -1,4 +1,4 @@
-"""Writes a batch of changes, so that each stands alone whatever becomes of the others.
+"""Writes a batch of changes. Each change stands alone: it is written although others are refused.
 
 The usual batch is one statement. If the database refuses it, because of one value or because another transaction holds
 a key, the batch is written again in one transaction, change by change, each in a savepoint: only the changes at fault

@@ -1,4 +1,4 @@
-"""The statements that write changes: one for new versions, one for notes, whatever the size of the batch.
+"""The statements that write changes: one for new versions and one for notes, for batches of any size.
 
 The compare-and-swap is in the statement that writes, and is the first write of its transaction. Rows that another
 transaction holds are skipped (`skip locked`), rows are locked in run-ID order; an insert may have to wait for an

@@ -15,7 +15,7 @@ _CUT_WITHIN = 1.0
 """Seconds that it waits for the end of what was cut."""
 
 PLANNER: Mapping[str, str] = {
-    # The statements are few, known, and meant to be served by an index whatever the statistics say of a young table.
+    # The statements are few and known. An index serves each of them, also while the statistics of a table are poor.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_mergejoin": "off",

@@ -89,7 +89,7 @@ cross join lateral (
     select count(*) as number from (
         select 1 from {schema}.events
         where topic = w.topic and partition = p.number and position > read.position limit $4
-    ) as some
+    ) as counted
 ) as unread
 """
 

@@ -1,7 +1,7 @@
 """What a failure of the driver means for what was being written.
 
 Owns the one question the engine asks after an error: was nothing written, may something have been written, or is the
-data at fault? Whoever calls the driver maps its errors here and nowhere else.
+data at fault? The errors of the driver are mapped here and nowhere else.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ def is_rolled_back(error: BaseException) -> bool:
 
 
 def is_locked(error: BaseException) -> bool:
-    """True if somebody else's transaction held a row for longer than the lock timeout: nothing was written."""
+    """True if another transaction held a row for longer than the lock timeout: nothing was written."""
     return _state(error) == _LOCKED
 
 

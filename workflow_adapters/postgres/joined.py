@@ -1,8 +1,8 @@
 """Transactions shared with the user: changes written in theirs, and their rows written in ours.
 
 Owns the mark that says which connection the calling task has joined, and the watch for the end of its transaction: a
-joined change is seen by nobody before the user commits, so it is announced then. What that misses the relay finds by
-looking.
+joined change is not visible before the user commits, so it is announced then. If that announcement is missed, the
+relay finds the event at its next look.
 """
 
 import asyncio

@@ -58,7 +58,7 @@ class Lane:
         self._begin = f"begin isolation level read committed; {self._local}"
 
     async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
-        """The rows of a statement that writes nothing.
+        """Run a statement that writes nothing, and return its rows.
 
         Raises:
             Unavailable: the server cannot be reached, or not in time.
@@ -76,7 +76,7 @@ class Lane:
             raise
 
     async def write(self, sql: str, *args: object) -> Sequence[Row]:
-        """The rows of one statement that is a transaction of its own.
+        """Run one statement as a transaction of its own, and return its rows.
 
         Raises:
             Unavailable: nothing was written.
@@ -87,7 +87,7 @@ class Lane:
         return await self._server.finish(self._with_connection(lambda c: self._write(c, sql, args)))
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """What `work` returns, after the transaction it ran in is committed; it may be called again after a deadlock.
+        """Run `work` in a transaction, and return its result after the commit; a deadlock calls it again.
 
         Raises:
             Unavailable: nothing was written.
@@ -96,7 +96,7 @@ class Lane:
         return await self._server.finish(self._with_connection(lambda c: self._transaction(c, work)))
 
     async def borrow(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """What `work` returns; it begins and ends its transactions itself, prepares them, and maps its errors."""
+        """Run `work` with a connection, and return its result; it handles its transactions and errors itself."""
         return await self._server.finish(self._with_connection(work))
 
     async def prepare(self, connection: Connection) -> None:
@@ -146,7 +146,7 @@ class Lane:
         try:
             await connection.execute("commit")
         except LOST as error:
-            # Whatever goes wrong here goes wrong while the server commits: even its own error may come too late.
+            # An error here came while the server committed: even its own error may be too late.
             raise outcome_unknown(error) from error
 
     async def _with_connection(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -210,7 +210,7 @@ class Lane:
         return connection
 
     async def close(self) -> None:
-        """Close every connection; what is still under way has been given its time and is cut."""
+        """Close every connection; statements that are still under way are cut."""
         for connection in self._used:
             connection.terminate()
         idle = [connection for connection in self._free if connection is not None]

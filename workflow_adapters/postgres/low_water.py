@@ -1,6 +1,6 @@
 """From which id the outbox of one workflow is looked at.
 
-While somebody keeps a snapshot open, deleted rows stay in the index and every look would walk over them. So a look
+While any process keeps a snapshot open, deleted rows stay in the index and every look would walk over them. So a look
 begins at a low-water id: the highest id that was deleted a moment ago. A transaction that was slower than that moment
 commits rows below it; a full look from the beginning finds them, every few seconds, and the less often the longer it
 takes.

@@ -31,7 +31,7 @@ union all
  where workflow_name = $1 and due_at is not null and due_at > $2 order by due_at, id limit 1)
 """
 
-# A deletion that is forgotten in a crash sends events twice, which is harmless, so nobody waits for the disk.
+# A deletion that is forgotten in a crash sends events twice, which is harmless, so it does not wait for the disk.
 DELETE = """
 delete from {schema}.outbox where id = any($1::bigint[])
 and (select set_config('synchronous_commit', 'off', true)) is not null

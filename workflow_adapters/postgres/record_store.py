@@ -56,7 +56,7 @@ class PostgresRecordStore(
         commits: writes batches of changes.
         calls: writes changes with functions of the user's.
         reads: reads.
-        side: reads and deletes from the outbox, and writes whatever is no change of a run.
+        side: reads and deletes from the outbox, and writes everything that is no change of a run.
         announce: tells other processes that there may be news of this kind for a workflow.
         safety_net: seconds after which a subscriber looks without a wake-up.
     """

@@ -76,7 +76,7 @@ select count(*) from gone
 
 # A page of the log, oldest first; of it, what is old enough and behind the cursor of every consumer of its topic. A
 # consumer that had nothing to read for long is not abandoned: it must have left this very event lying for so long.
-# Of a topic that nobody has read yet, an hour's events stay: its consumer may only be starting.
+# Of a topic without any reader so far, the events of the last hour stay: its consumer may only be starting.
 FORGET_EVENTS = """
 with page as (
     select position, topic, partition, sent_at from {schema}.events
@@ -142,7 +142,7 @@ class Tidier:
             await asyncio.sleep(self._retention.every.total_seconds())
             try:
                 await self.tidy()
-            except Exception as error:  # noqa: BLE001 - nobody else would start this loop again
+            except Exception as error:  # noqa: BLE001 - the loop must go on
                 _log.warning("retention waits: %s", described(error))
 
     async def _forget(self, sql: str, keep: timedelta) -> bool:

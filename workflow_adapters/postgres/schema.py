@@ -52,7 +52,7 @@ class SchemaAhead(WorkflowError):
 
 
 class SchemaForeign(WorkflowError):
-    """The schema holds tables of somebody else under the names that are needed here.
+    """The schema holds foreign tables under the names that are needed here.
 
     Attributes:
         schema: the schema that was looked at.
@@ -91,7 +91,7 @@ async def verify(connection: Connection, schema: str) -> None:
     Raises:
         SchemaBehind: migrations are missing.
         SchemaAhead: a newer release has dropped what this one needs.
-        SchemaForeign: somebody else's tables are there.
+        SchemaForeign: foreign tables are there.
     """
     found = await _applied(connection, schema)
     if found < CURRENT:

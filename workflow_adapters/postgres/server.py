@@ -98,10 +98,10 @@ class Server:
         )
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns; it goes on to its end in a task of its own when the caller is cancelled.
+        """Run `work` in a task of its own, and return its result; it goes on to its end when the caller is cancelled.
 
         The cancellation is delivered when that end has come, so that it falls between calls; after a second it does
-        not wait any longer, because a server that is gone must not keep anybody from stopping.
+        not wait any longer, because a server that is gone must not keep a process from stopping.
         """
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -118,6 +118,6 @@ class Server:
             task.exception()  # a caller that was cancelled no longer asks for it
 
     async def quiet(self, within: float) -> None:
-        """Wait at most so many seconds for what is under way."""
+        """Wait at most so many seconds for the tasks under way."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=within)

@@ -42,7 +42,7 @@ _NOTIFY = "select pg_notify($1, payload) from unnest($2::text[]) as payload"
 
 _NUMBERS = """
 select (select last_value from {schema}.outbox_id_seq), (select last_value from {schema}.events_position_seq),
-    (select last_value from {schema}.held_callbacks_seq_seq),
+    (select last_value from {schema}.held_callbacks_seq_seq), (select last_value from {schema}.timeouts_written),
     (select sum(token) + count(*) filter (where holder = '') from {schema}.leases)
 """
 

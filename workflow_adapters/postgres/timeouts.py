@@ -40,7 +40,7 @@ insert into {{schema}}.timeouts ({TIMER_COLUMNS})
 select * from unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::integer[], $7::integer[], $8::timestamptz[],
     $9::timestamptz[], $10::timestamptz[], $11::boolean[], $12::integer[], $13::text[], $14::integer[]
-) order by 1 on conflict do nothing
+) where (select nextval($15::text::regclass)) is not null order by 1 on conflict do nothing
 """  # noqa: S608 - constants
 
 # Postponed by this very statement; `due_at` as it was orders them. The last row: when the next of the others is due.
@@ -68,7 +68,7 @@ order by was nulls last, id
 POSTPONE = """
 update {schema}.timeouts t set due_at = w.due_at, attempt = w.attempt, last_error = w.last_error
 from unnest($1::text[], $2::timestamptz[], $3::integer[], $4::text[]) as w (id, due_at, attempt, last_error)
-where t.id = w.id
+where t.id = w.id and (select nextval($5::text::regclass)) is not null
 """
 COMPLETE = "update {schema}.timeouts set completed = true where id = any($1::text[]) returning id"
 CANCEL = "delete from {schema}.timeouts where id = any($1::text[])"
@@ -102,6 +102,7 @@ class PostgresTimeoutStore(TimeoutStore, WakeUps):
         self._create_sql, self._claim_sql, self._postpone_sql, self._complete_sql, self._cancel_sql = (
             sql.replace("{schema}", name) for sql in (CREATE, CLAIM, POSTPONE, COMPLETE, CANCEL)
         )
+        self._counter = f"{name}.timeouts_written"
         self._wake_ups = LocalWakeUps((WakeUp.TIMEOUTS,), safety_net=safety_net)
         # Timers that fire at the same time are ended by one statement.
         self._completing, self._cancelling = BatchLoader(self._completed), BatchLoader(self._cancelled)
@@ -117,7 +118,7 @@ class PostgresTimeoutStore(TimeoutStore, WakeUps):
         if not timeouts:
             return
         try:
-            await self._writes.write(self._create_sql, *columns([_row(timer) for timer in timeouts], 14))
+            await self._writes.write(self._create_sql, *columns([_row(timer) for timer in timeouts], 14), self._counter)
         except (asyncpg.PostgresError, ValueError, OverflowError):
             for timer in timeouts:
                 check_timeout(timer)  # names the field
@@ -138,7 +139,7 @@ class PostgresTimeoutStore(TimeoutStore, WakeUps):
             return
         rows = sorted((timer.id, timer.due_at, timer.attempt, timer.last_error) for timer in timeouts)
         try:
-            await self._writes.write(self._postpone_sql, *columns(rows, 4))
+            await self._writes.write(self._postpone_sql, *columns(rows, 4), self._counter)
         except (asyncpg.PostgresError, ValueError, OverflowError):
             for timer in timeouts:
                 check_timeout(timer)

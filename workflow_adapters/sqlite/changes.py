@@ -46,20 +46,20 @@ insert into runs (run_id, workflow_name, foreign_id, run_state, status, version,
 values (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing
 """
 # The compare-and-swap: the marks of the old version are cleared, armed timers stay within a visit. It changes nothing
-# either if it would make a second live run of the foreign ID.
+# either if it would make a second live run of the foreign ID. Parameters are not numbered: Python 3.12 warns about it.
 _REPLACE = """
-update or ignore runs set status = ?1, version = ?2 + 1, armed = armed and visit = ?3, visit = ?3, updated = ?4,
-    due = ?5, whole = ?6, skipped = 0, started_by = '', swept = null, failing = ?10, run_state = ?7, auto_paused = ?8
-where run_id = ?9 and version = ?2
+update or ignore runs set status = ?, version = version + 1, armed = armed and visit = ?, visit = ?, updated = ?,
+    due = ?, whole = ?, failing = ?, skipped = 0, started_by = '', swept = null, run_state = ?, auto_paused = ?
+where run_id = ? and version = ?
 """
 # The same within a run state, which spares the indexes that tell run states apart.
 _STAY = """
-update runs set status = ?1, version = ?2 + 1, armed = armed and visit = ?3, visit = ?3, updated = ?4, due = ?5,
-    whole = ?6, skipped = 0, started_by = '', swept = null, failing = ?10
-where run_id = ?9 and version = ?2 and run_state = ?7 and auto_paused = ?8
+update runs set status = ?, version = version + 1, armed = armed and visit = ?, visit = ?, updated = ?, due = ?,
+    whole = ?, failing = ?, skipped = 0, started_by = '', swept = null
+where run_state = ? and auto_paused = ? and run_id = ? and version = ?
 """
 _HISTORY = """
-insert into history (run, version, status, attempt_id, data) select seq, ?2, ?3, ?4, ?5 from runs where run_id = ?1
+insert into history (run, version, status, attempt_id, data) select seq, ?, ?, ?, ? from runs where run_id = ?
 """
 _OUTBOX = "insert into outbox (workflow_name, due, data) values (?, ?, ?)"
 PRESENT = f"select {RECORD} from present where run_id = ?"  # noqa: S608 - constants
@@ -119,7 +119,7 @@ def _write_together(connection: sqlite3.Connection, changes: Sequence[NewVersion
     for change in changes:
         r = change.record
         data, whole = _blobs(change)
-        history.append((r.run_id, r.version, r.status, r.attempt_id, data))
+        history.append((r.version, r.status, r.attempt_id, data, r.run_id))
         if r.version == 1:
             creations.append(_create_row(r, whole))
         else:
@@ -175,7 +175,7 @@ def _new_version(connection: sqlite3.Connection, change: NewVersion) -> Outcome:
         return Outcome(Verdict.CONFLICT, _present(connection, r.run_id))
     if change.erase:
         _erase(connection, r.run_id)
-    connection.execute(_HISTORY, (r.run_id, r.version, r.status, r.attempt_id, data))
+    connection.execute(_HISTORY, (r.version, r.status, r.attempt_id, data, r.run_id))
     connection.execute(_OUTBOX, outbox)
     if change.on_commit:
         on_commit.call(connection, change.on_commit)
@@ -255,7 +255,8 @@ def _create_row(r: Record, whole: bytes | None) -> tuple[Any, ...]:
 
 def _replace_row(r: Record, whole: bytes | None) -> tuple[Any, ...]:
     updated, due, state = micros(r.updated_at), micros(r.due_at), int(r.run_state)
-    return (r.status, r.version - 1, r.visit, updated, due, whole, state, r.auto_paused, r.run_id, _failing(r))
+    new = (r.status, r.visit, r.visit, updated, due, whole, _failing(r))
+    return (*new, state, r.auto_paused, r.run_id, r.version - 1)
 
 
 def _failing(r: Record) -> int | None:

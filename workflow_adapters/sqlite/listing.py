@@ -28,13 +28,19 @@ from ..kit.cursor import decode_cursor, encode_cursor
 from .rows import RECORD, micros, record
 
 _CURSOR = "sqlite:runs"
-RARE = 20_000
-"""Rows that are read and sorted for one page; more are looked for in order of creation instead."""
+RARE = 250_000
+"""Rows of an index that are sorted for one page; more are looked for in order of creation instead."""
+RARE_IN_TABLE = 20_000
+"""The same where each of them must be looked up in the table, to judge the other filters."""
 
 FIRST_NAME = "select workflow_name from runs where workflow_name > ? order by workflow_name limit 1"
-NEXT_GROUP = """
-select status, run_state from runs indexed by runs_listed
-where workflow_name = ? and (status, run_state) > (?, ?) order by status, run_state limit 1
+# Two steps: for `(status, run_state) > (?, ?)` SQLite would step through all rows of the group that is to be skipped.
+NEXT_STATE = """
+select run_state from runs indexed by runs_listed
+where workflow_name = ? and status = ? and run_state > ? order by run_state limit 1
+"""
+NEXT_STATUS = """
+select status from runs indexed by runs_listed where workflow_name = ? and status > ? order by status limit 1
 """
 BY_SEQ = f"select {RECORD} from present where seq = ?"
 
@@ -142,20 +148,21 @@ def _sources(connection: sqlite3.Connection, query: RecordFilter) -> Iterator[_S
 def _sources_of(connection: sqlite3.Connection, query: RecordFilter, name: str) -> Iterator[_Source]:
     if query.foreign_ids:
         marks = ", ".join("?" * len(query.foreign_ids))
-        yield _Source("runs_foreign", f"workflow_name = ? and foreign_id in ({marks})", (name, *query.foreign_ids))
+        yield _Source("runs_named", f"workflow_name = ? and foreign_id in ({marks})", (name, *query.foreign_ids))
         return
     if query.failing:
         yield _Source("runs_failing", "workflow_name = ?", (name,))
         return
     if query.foreign_id_prefix:
-        prefix = _Source("runs_foreign", f"workflow_name = ? and {PREFIX}", (name, *_prefix(query)))
-        if _is_rare(connection, prefix):
+        prefix = _Source("runs_named", f"workflow_name = ? and {PREFIX}", (name, *_prefix(query)))
+        looked_up = query.statuses or query.run_states or query.updated_after or query.updated_before
+        if _is_rare(connection, prefix, RARE_IN_TABLE if looked_up else RARE):
             yield prefix
             return
     if query.updated_after is not None or query.updated_before is not None:
         bounds, arguments = _updated(query)
         ended = _Source("runs_ended", f"workflow_name = ? and run_state not in (1, 2, 3){bounds}", (name, *arguments))
-        if _is_rare(connection, ended):
+        if _is_rare(connection, ended, RARE_IN_TABLE if query.foreign_id_prefix else RARE):
             yield ended
             yield from _group_sources(connection, query, name, only_live=True)
             return
@@ -175,10 +182,10 @@ def _group_sources(
             yield _Source("runs_listed", where, (name, status, state))
 
 
-def _is_rare(connection: sqlite3.Connection, source: _Source) -> bool:
+def _is_rare(connection: sqlite3.Connection, source: _Source, most: int) -> bool:
     statement = f"select count(*) from (select 1 from runs indexed by {source.by} where {source.where} limit ?)"
-    found: int = connection.execute(statement, (*source.arguments, RARE + 1)).fetchone()[0]
-    return found <= RARE
+    found: int = connection.execute(statement, (*source.arguments, most + 1)).fetchone()[0]
+    return found <= most
 
 
 def workflow_names(connection: sqlite3.Connection) -> Iterator[str]:
@@ -191,10 +198,13 @@ def workflow_names(connection: sqlite3.Connection) -> Iterator[str]:
 
 def _groups(connection: sqlite3.Connection, name: str) -> Iterator[tuple[int, int]]:
     """Every status and run state that runs of this workflow are in, by skipping through an index."""
-    group = (-(2**63), -1)
-    while (row := connection.execute(NEXT_GROUP, (name, *group)).fetchone()) is not None:
-        group = row
-        yield group
+    status = -(2**63)
+    while (row := connection.execute(NEXT_STATUS, (name, status)).fetchone()) is not None:
+        (status,) = row
+        state = -1
+        while (found := connection.execute(NEXT_STATE, (name, status, state)).fetchone()) is not None:
+            (state,) = found
+            yield status, state
 
 
 # -- conditions -------------------------------------------------------------------------------------------------

@@ -127,8 +127,16 @@ _LISTINGS = (
     # The version at which the run was failing: a version that the first release writes is not taken for it.
     "alter table runs add column failing integer",
     "create index runs_listed on runs (workflow_name, status, run_state, created, seq, updated)",
-    "create index runs_failing on runs (workflow_name, status, run_state) where failing = version",
-    "create index runs_ended on runs (workflow_name, updated) where run_state not in (1, 2, 3)",
+    # The columns at the end of an index let filters be judged, and rows be sorted, without a look at the table.
+    """
+    create index runs_failing on runs (workflow_name, status, run_state, created, failing, version)
+    where failing = version
+    """,
+    """
+    create index runs_ended on runs (workflow_name, updated, created, status, run_state)
+    where run_state not in (1, 2, 3)
+    """,
+    "create index runs_named on runs (workflow_name, foreign_id, created)",
     "drop index runs_workflow",
     "drop index runs_state",
     "create index timeouts_listed on timeouts (workflow_name, completed, status, due)",

@@ -9,17 +9,24 @@ from unittest.mock import patch
 from msgspec.structs import replace
 
 from workflow._engine.commits import BATCH, FIRST_RETRY, Commits
-from workflow._model.change import ALREADY_APPLIED, APPLIED, BUSY, Emit, Mark, NewVersion
+from workflow._model.change import ALREADY_APPLIED, APPLIED, BUSY, UNKNOWN, NewVersion, Note, Outcome, Verdict
 from workflow.errors import OutcomeUnknown, Unavailable
 
 from .plant import bug
 
 
-async def _try_badly(self: Any, batch: Any, settle: Any) -> Any:
-    """`Commits._try`, with something else to do about an unknown outcome."""
+async def _send_badly(self: Any, batch: Any, settle: Any) -> Any:
+    """`Commits._send`, with something else to do about an unknown outcome."""
     while True:
+        for pending in batch:
+            pending.sent = True
         try:
-            return await self._store.store([pending.change for pending in batch])
+            outcomes = await self._store.store([pending.change for pending in batch])
+            if UNKNOWN not in outcomes:
+                return outcomes
+            answer = await settle(self, batch)
+            if answer is not None:
+                return answer
         except Unavailable:
             await asyncio.sleep(FIRST_RETRY * (0.5 + self._draw()))
         except OutcomeUnknown:
@@ -38,7 +45,7 @@ def _answered_by_read() -> Iterator[None]:
         answers = []
         for pending in batch:
             change, record = pending.change, records.get(pending.change.run_id)
-            if isinstance(change, (Mark, Emit)):
+            if isinstance(change, Note):
                 answers.append(APPLIED)
             elif record is not None and record.version >= change.record.version:
                 answers.append(ALREADY_APPLIED)
@@ -46,7 +53,7 @@ def _answered_by_read() -> Iterator[None]:
                 return None
         return answers
 
-    with patch.object(Commits, "_try", lambda self, batch: _try_badly(self, batch, read)):
+    with patch.object(Commits, "_send", lambda self, batch: _send_badly(self, batch, read)):
         yield
 
 
@@ -54,12 +61,12 @@ def _answered_by_read() -> Iterator[None]:
 def _forgets_attempt() -> Iterator[None]:
     async def forget(self: Any, batch: Any) -> Any:
         for pending in batch:
-            if not isinstance(pending.change, (Mark, Emit)):
+            if not isinstance(pending.change, Note):
                 record = pending.change.record
                 changed = replace(record, attempt_id=f"{record.attempt_id}+")
                 pending.change = replace(pending.change, record=changed)
 
-    with patch.object(Commits, "_try", lambda self, batch: _try_badly(self, batch, forget)):
+    with patch.object(Commits, "_send", lambda self, batch: _send_badly(self, batch, forget)):
         yield
 
 
@@ -92,17 +99,42 @@ def _two_batches() -> Iterator[None]:
 
 @bug("one bad change fails its whole batch", needs=lambda plan: "unstorable" in plan.extra)
 def _whole_batch() -> Iterator[None]:
-    async def halve(self: Any, batch: Any) -> None:
-        for pending in batch:
-            pending.fail(ValueError("cannot be stored"))
+    real = Commits._send
 
-    with patch.object(Commits, "_halve", halve):
+    async def send(self: Any, batch: Any) -> Any:
+        outcomes = await real(self, batch)
+        bad = next((outcome for outcome in outcomes if outcome.verdict is Verdict.REFUSED), None)
+        return outcomes if bad is None else [bad] * len(outcomes)
+
+    with patch.object(Commits, "_send", send):
+        yield
+
+
+def _unknown_is(verdict: Outcome) -> Any:
+    """Every UNKNOWN is taken for this."""
+    real = Commits._answer
+
+    def answer(self: Any, pending: Any, outcome: Any) -> None:
+        real(self, pending, verdict if outcome is UNKNOWN else outcome)
+
+    return patch.object(Commits, "_answer", answer)
+
+
+@bug("an unknown outcome is taken for written", needs=lambda plan: plan.unknown)
+def _unknown_is_applied() -> Iterator[None]:
+    with _unknown_is(APPLIED):
+        yield
+
+
+@bug("an unknown outcome is taken for not written", needs=lambda plan: plan.unknown)
+def _unknown_is_conflict() -> Iterator[None]:
+    with _unknown_is(Outcome(Verdict.CONFLICT)):
         yield
 
 
 @bug("a change that the batch left out is forgotten", needs=lambda plan: plan.busy)
 def _left_out() -> Iterator[None]:
-    with patch.object(Commits, "_spawn_apart", lambda self, batch: batch[0].answer(BUSY)):
+    with patch.object(Commits, "_write_apart", lambda self, pending: pending.answer(BUSY)):
         yield
 
 
@@ -112,11 +144,9 @@ def _error_is_failure() -> Iterator[None]:
         try:
             return await self._store.store([pending.change for pending in batch])
         except (Unavailable, OutcomeUnknown) as error:
-            for pending in batch:
-                pending.fail(error)
-            return None
+            return self._all_failed(batch, error)
 
-    with patch.object(Commits, "_try", once):
+    with patch.object(Commits, "_send", once):
         yield
 
 

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from workflow._engine.commits import Commits
 from workflow._engine.engine import Engine
 from workflow._engine.fast_lane import FastLane
-from workflow._model.change import APPLIED, Mark
+from workflow._model.change import APPLIED, Note
 from workflow._model.shard import Shard
 from workflow._processes.consumer import Consumer, _Handling
+from workflow._processes.crash_guard import CrashGuard
 from workflow._processes.step import StepWork
 from workflow._processes.watermark import Watermark
 
@@ -25,7 +26,7 @@ def _early_ack() -> Iterator[None]:
     def start(self: Any, record: Any, handling: Any) -> None:
         for ticket in handling.tickets:
             ticket.finish()
-        self._ack_due.set()
+        self._acks.finished_something()
         real(self, record, handling)
 
     with patch.object(Consumer, "_start", start):
@@ -40,7 +41,7 @@ def _early_lane_ack() -> Iterator[None]:
         handling = self._running.get(ticket.event.run_id)
         if handling is not None and handling.version == ticket.event.version:
             ticket.finish()
-            self._ack_due.set()
+            self._acks.finished_something()
             return
         real(self, ticket)
 
@@ -59,7 +60,7 @@ def _lane_starves() -> Iterator[None]:
     def leave(self: Any, run_id: str, handling: Any) -> None:
         del self._running[run_id]
         follow = handling.follow
-        if follow is not None and self._open and follow.version > self._done.get(run_id, 0):
+        if follow is not None and self._open and not self._done.includes(run_id, follow.version):
             self._start(follow, _Handling(follow.version))
         for ticket in handling.later:
             self._take(ticket)
@@ -74,8 +75,8 @@ def _lane_starves() -> Iterator[None]:
 def _stale_object() -> Iterator[None]:
     real = Engine.handling
 
-    def handling(self: Any, record: Any) -> Any:
-        run = real(self, record)
+    def handling(self: Any, record: Any, **more: Any) -> Any:
+        run = real(self, record, **more)
         kept = self.__dict__.setdefault("kept_objects", {})
         run.object = kept.setdefault(record.run_id, run.object)
         return run
@@ -86,7 +87,7 @@ def _stale_object() -> Iterator[None]:
 
 @bug("crash loop not counted", needs=lambda plan: plan.poison)
 def _crashes_uncounted() -> Iterator[None]:
-    with patch.object(StepWork, "_suspicious", lambda self: False):
+    with patch.object(CrashGuard, "_suspicious", lambda self: False):
         yield
 
 
@@ -107,7 +108,7 @@ def _ack_beyond() -> Iterator[None]:
 @bug("a stopped run is handled", needs=lambda plan: plan.verbs)
 def _handles_stopped() -> Iterator[None]:
     def judge(self: Any, event: Any, record: Any) -> str | None:
-        return None if record is not None and record.status == self._step.status and not record.skipped else "no"
+        return None if record is not None and record.status == self._step.status and not record.marks.skipped else "no"
 
     with patch.object(StepWork, "judge", judge):
         yield
@@ -118,7 +119,9 @@ def _runs_skipped() -> Iterator[None]:
     real = StepWork.judge
 
     def judge(self: Any, event: Any, record: Any) -> str | None:
-        return real(self, event, record if record is None else replace(record, skipped=False))
+        return real(
+            self, event, record if record is None else replace(record, marks=replace(record.marks, skipped=False))
+        )
 
     with patch.object(StepWork, "judge", judge):
         yield
@@ -149,7 +152,7 @@ def _twice_at_once() -> Iterator[None]:
         while self._waiting and self._free() > 0:
             ticket = self._waiting.popleft()
             handling = self._running[ticket.event.run_id] = _Handling(ticket.event.version)
-            handling.tickets.append(ticket)
+            handling.tickets = (ticket,)
             claimed.append((ticket.event, handling))
         return claimed
 
@@ -176,7 +179,7 @@ def _mark_kept() -> Iterator[None]:
     real = Commits.apply
 
     async def apply(self: Any, change: Any, *args: Any) -> Any:
-        if isinstance(change, Mark) and change.started_by == "":
+        if isinstance(change, Note) and change.claimed_by == "":
             return APPLIED
         return await real(self, change, *args)
 

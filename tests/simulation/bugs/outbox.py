@@ -12,7 +12,7 @@ from workflow._engine.wake import Wake
 from workflow._model.event import OutboxPage
 from workflow._processes.outbox import _Relay
 from workflow.errors import Unavailable
-from workflow_adapters.memory.outbox import Outbox
+from workflow_adapters.memory.outbox import _OneOutbox
 
 from .plant import bug, stuck_without_sweeper
 
@@ -44,26 +44,26 @@ def _cleared_late() -> Iterator[None]:
 
 @bug("an event due at once carries its time", needs=lambda plan: plan.skew and plan.liveness)
 def _timed() -> Iterator[None]:
-    real = Transitions._move
+    real = Transitions._new_version
 
     def move(self: Any, *args: Any) -> Any:
         made = real(self, *args)
         return replace(made, due_at=made.record.due_at)
 
-    with patch.object(Transitions, "_move", move):
+    with patch.object(Transitions, "_new_version", move):
         yield
 
 
 @bug("due events starve immediate ones", needs=lambda plan: plan.laggards and plan.liveness)
 def _due_first() -> Iterator[None]:
-    real = Outbox.page
+    real = _OneOutbox.page
 
     def page(self: Any, now: Any, limit: int) -> OutboxPage:
         whole = real(self, now, 1000)
         events = sorted(whole.events, key=lambda one: one.due_at is None)
         return OutboxPage(tuple(events[:limit]), whole.next_due)
 
-    with patch.object(Outbox, "page", page):
+    with patch.object(_OneOutbox, "page", page):
         yield
 
 
@@ -72,7 +72,7 @@ def _holds_up() -> Iterator[None]:
     async def bury(self: Any, refused: Any, why: str) -> None:
         raise Unavailable(why)
 
-    with patch.object(_Relay, "_bury", bury):
+    with patch.object(_Relay, "_put_aside", bury):
         yield
 
 
@@ -81,5 +81,5 @@ def _thrown_away() -> Iterator[None]:
     async def bury(self: Any, refused: Any, why: str) -> None:
         return None
 
-    with patch.object(_Relay, "_bury", bury):
+    with patch.object(_Relay, "_put_aside", bury):
         yield

@@ -16,7 +16,7 @@ from .plant import bug, stuck_without_sweeper
 
 @bug("no compare-and-swap")
 def _no_cas() -> Iterator[None]:
-    real = MemoryRecordStore._move
+    real = MemoryRecordStore._new_version
 
     def move(self: Any, change: Any) -> Outcome:
         present = self._records.get(change.run_id)
@@ -24,20 +24,20 @@ def _no_cas() -> Iterator[None]:
             change = replace(change, record=replace(change.record, version=present.version + 1))
         return real(self, change)
 
-    with patch.object(MemoryRecordStore, "_move", move):
+    with patch.object(MemoryRecordStore, "_new_version", move):
         yield
 
 
 @bug("two live runs")
 def _two_live() -> Iterator[None]:
-    real = MemoryRecordStore._move
+    real = MemoryRecordStore._new_version
 
     def move(self: Any, change: Any) -> Outcome:
         if change.record.version == 1:
             self._live.pop((change.record.workflow_name, change.record.foreign_id), None)
         return real(self, change)
 
-    with patch.object(MemoryRecordStore, "_move", move):
+    with patch.object(MemoryRecordStore, "_new_version", move):
         yield
 
 
@@ -58,7 +58,7 @@ def _slot_twice() -> Iterator[None]:
 
 @bug("the live run is looked at before the run ID", needs=lambda plan: plan.unknown)
 def _own_way() -> Iterator[None]:
-    real = MemoryRecordStore._move
+    real = MemoryRecordStore._new_version
 
     def move(self: Any, change: Any) -> Outcome:
         record = change.record
@@ -67,19 +67,19 @@ def _own_way() -> Iterator[None]:
             return Outcome(Verdict.IN_PROGRESS, self._records[live])
         return real(self, change)
 
-    with patch.object(MemoryRecordStore, "_move", move):
+    with patch.object(MemoryRecordStore, "_new_version", move):
         yield
 
 
 @bug("a version without its event", needs=stuck_without_sweeper)
 def _no_event() -> Iterator[None]:
-    real = MemoryRecordStore._append
+    real = MemoryRecordStore.append_event
 
     def append(self: Any, event: Any, due_at: Any) -> None:
         if event.version != 2:
             real(self, event, due_at)
 
-    with patch.object(MemoryRecordStore, "_append", append):
+    with patch.object(MemoryRecordStore, "append_event", append):
         yield
 
 

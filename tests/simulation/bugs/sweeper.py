@@ -7,6 +7,7 @@ from unittest.mock import patch
 from msgspec.structs import replace
 
 from workflow._model.query import StalledQuery
+from workflow._model.record import VersionCause
 from workflow._model.run_state import RunState
 from workflow._processes import pause_retry
 from workflow._processes.sweep import _Sweeper
@@ -30,7 +31,9 @@ def _sweeps_skipped() -> Iterator[None]:
 
     async def list_stalled(self: Any, query: StalledQuery) -> Any:
         kept = dict(self._records)
-        self._records.update({key: replace(record, skipped=False) for key, record in kept.items()})
+        self._records.update(
+            {key: replace(record, marks=replace(record.marks, skipped=False)) for key, record in kept.items()}
+        )
         try:
             return await real(self, query)
         finally:
@@ -43,10 +46,10 @@ def _sweeps_skipped() -> Iterator[None]:
 
 @bug("sweeper floods a backlog")
 def _floods() -> Iterator[None]:
-    async def limit(self: Any, topic: str, consumer: str, settled: Any) -> Any:
-        return settled
+    async def unread(self: Any, settled: Any) -> Any:
+        return {}
 
-    with patch.object(_Sweeper, "_limit", limit):
+    with patch.object(_Sweeper, "_unread", unread):
         yield
 
 
@@ -61,12 +64,12 @@ def _floods_outbox() -> Iterator[None]:
 
 @bug("sweeper that does not double its wait", needs=lambda plan: plan.sweep and "slowpoke" in plan.extra)
 def _no_doubling() -> Iterator[None]:
-    real = MemoryRecordStore._emit
+    real = MemoryRecordStore._note
 
-    def emit(self: Any, change: Any) -> Any:
-        return real(self, replace(change, swept_at=None))
+    def note(self: Any, change: Any) -> Any:
+        return real(self, replace(change, reemitted_at=None))
 
-    with patch.object(MemoryRecordStore, "_emit", emit):
+    with patch.object(MemoryRecordStore, "_note", note):
         yield
 
 
@@ -83,7 +86,7 @@ def _resumes_by_sweeping() -> Iterator[None]:
         if record.run_state is not RunState.PAUSED:
             await real_again(self, record)
             return
-        await engine.commits.apply(engine.transitions.resumed(record, engine.now(), engine.ids.attempt_id()))
+        await engine.commits.apply(engine.transitions.resumed(record, engine.stamp(VersionCause.RESUME)))
 
     with patch.object(MemoryRecordStore, "list_stalled", list_stalled), patch.object(_Sweeper, "_again", again):
         yield

@@ -6,11 +6,11 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from workflow import _workflow
 from workflow._model.run_state import RUNNABLE
 from workflow._processes import pause_retry
-from workflow._processes.timeouts_arm import InserterWork
+from workflow._processes.timeouts_arm import ArmingWork
 from workflow._processes.timeouts_fire import TimeoutPoller
+from workflow._verbs import steer
 from workflow_adapters.memory import MemoryTimeoutStore
 
 from .plant import bug
@@ -23,9 +23,9 @@ def _judges_by_version() -> Iterator[None]:
             return "superseded"
         if record.run_state not in RUNNABLE:
             return "record stopped"
-        return "" if record.armed else None
+        return "" if record.marks.timers_armed else None
 
-    with patch.object(InserterWork, "judge", judge):
+    with patch.object(ArmingWork, "judge", judge):
         yield
 
 
@@ -62,12 +62,12 @@ def _paused_timers() -> Iterator[None]:
 
 @bug("a timer that counts from when it is armed")
 def _from_now() -> Iterator[None]:
-    real = InserterWork._timers
+    real = ArmingWork._timers
 
-    async def timers(self: Any, record: Any) -> Any:
-        return await real(self, replace(record, entered_at=self._engine.now()))
+    async def timers(self: Any, record: Any, run: Any) -> Any:
+        return await real(self, replace(record, entered_at=self._engine.now()), run)
 
-    with patch.object(InserterWork, "_timers", timers):
+    with patch.object(ArmingWork, "_timers", timers):
         yield
 
 
@@ -91,7 +91,7 @@ def _not_revived() -> Iterator[None]:
     async def nothing(engine: Any, record: Any) -> None:
         return None
 
-    with patch.object(_workflow, "rearm_timers", nothing), patch.object(pause_retry, "rearm_timers", nothing):
+    with patch.object(steer, "rearm_timers", nothing), patch.object(pause_retry, "rearm_timers", nothing):
         yield
 
 

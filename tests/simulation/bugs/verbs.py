@@ -9,6 +9,7 @@ from unittest.mock import patch
 from workflow._engine.news import NewsFeed
 from workflow._engine.results import interpret
 from workflow._model.event import Event
+from workflow._model.record import VersionCause
 from workflow._processes.delete import DeleteWork
 from workflow._processes.hook import _Hook
 from workflow._verbs import callback as _callback
@@ -20,12 +21,13 @@ from .plant import bug, stuck_without_sweeper
 
 @bug("a callback that came too late is answered")
 def _answers_too_late() -> Iterator[None]:
-    async def call_one(engine: Any, callback: Any, payload: Any, record: Any, status: Any) -> bool:
+    async def call_one(engine: Any, callback: Any, payload: Any, record: Any, status: Any, actor: str) -> Any:
         run = engine.handling(record)
         result = await engine.invoker.call(callback.handler, run, payload)
-        move = interpret(engine, record, run, result, callback.destinations, engine.ids.attempt_id())
-        await engine.commits.apply(move)
-        return True
+        stamp = engine.stamp(VersionCause.CALLBACK)
+        version = interpret(engine, record, run, result, callback.destinations, stamp)
+        await engine.commits.apply(version)
+        return version.record
 
     with patch.object(_callback, "_call_one", call_one):
         yield
@@ -33,15 +35,16 @@ def _answers_too_late() -> Iterator[None]:
 
 @bug("a waiter is shown a run that has not arrived", needs=lambda plan: plan.liveness)
 def _not_arrived() -> Iterator[None]:
-    async def reached(engine: Any, watch: Any, status: int) -> Any:
+    async def reached(engine: Any, watch: Any, goal: Any) -> Any:
         record = await _wait_for._look(engine, watch)
         while True:
             if record is not None:
                 watch.run_id = record.run_id
-                if record.status == status or await engine.records.passed(record.run_id, status) is not None:
+                entered = await _wait_for._first_entry(engine, record.run_id, goal)
+                if goal.reached(record) or entered is not None:
                     return record
-                _wait_for._check_reachable(engine, record, status)
-            record = await _wait_for._next_look(engine, watch, status)
+                _wait_for._check_reachable(engine, record, goal)
+            record = await _wait_for._next_look(engine, watch, goal)
 
     with patch.object(_wait_for, "_reached", reached):
         yield
@@ -55,7 +58,7 @@ def _reads_first() -> Iterator[None]:
     def watch(self: Any, foreign_id: str, run_id: Any, *args: Any) -> Any:
         @asynccontextmanager
         async def watching() -> Any:
-            passed = await self._stream.world.records.passed(run_id, Status.DONE)
+            passed = await self._stream.world.records.first_version_at(run_id, Status.DONE)
             await asyncio.sleep(0.1)
             async with real_watch(self, foreign_id, run_id, *args) as opened:
                 there[opened] = passed is not None
@@ -63,10 +66,10 @@ def _reads_first() -> Iterator[None]:
 
         return watching()
 
-    async def reached(engine: Any, opened: Any, status: int) -> Any:
+    async def reached(engine: Any, opened: Any, goal: Any) -> Any:
         if not there.pop(opened):
             await opened.next()
-        return await real_reached(engine, opened, status)
+        return await real_reached(engine, opened, goal)
 
     with patch.object(_wait_for, "_reached", reached), patch.object(NewsFeed, "watch", watch):
         yield
@@ -109,8 +112,8 @@ def _erasure_forgotten() -> Iterator[None]:
         except RuntimeError:
             return True
         engine = self._engine
-        move = engine.transitions.deleted(record, kept, engine.now(), engine.ids.attempt_id())
-        await engine.commits.apply(move)
+        version = engine.transitions.deleted(record, kept, engine.stamp(VersionCause.DELETE))
+        await engine.commits.apply(version)
         return True
 
     with patch.object(DeleteWork, "handle", handle):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..names import quoted
 from .first_release import FIRST_TABLES, MOVE_TYPE, OLDEST_RELEASE
-from .second_release import CATALOG, CAUSES, HELD_CALLBACKS, LISTINGS, MEMBERS
+from .second_release import CATALOG, CAUSES, HELD_CALLBACKS, LISTINGS, MEMBERS, TIMERS
 
 __all__ = ["CURRENT", "MIGRATIONS", "Migration", "migration", "prepare", "script"]
 
@@ -40,6 +40,7 @@ MIGRATIONS: Sequence[Migration] = (
     Migration("what processes say of themselves", MEMBERS),
     Migration("callbacks that wait for their run", HELD_CALLBACKS),
     Migration("which workflows there are", CATALOG),
+    Migration("when timers were written", TIMERS),
     Migration("listings", LISTINGS),
 )
 """The first has number 1."""

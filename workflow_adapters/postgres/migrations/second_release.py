@@ -9,7 +9,7 @@ Two triggers stand in for columns that the first release does not know:
 - `leases.last_holder` is kept by a trigger, because the first release writes only `holder`.
 """
 
-__all__ = ["CATALOG", "CAUSES", "HELD_CALLBACKS", "LISTINGS", "MEMBERS"]
+__all__ = ["CATALOG", "CAUSES", "HELD_CALLBACKS", "LISTINGS", "MEMBERS", "TIMERS"]
 
 CAUSES = """
 create function {schema}.without_note(meta bytea) returns bytea language sql immutable as $$
@@ -103,6 +103,11 @@ create table {schema}.catalog (
     last_at timestamptz not null default clock_timestamp(),
     primary key (workflow_name, fingerprint)
 );
+"""
+
+# Counts the statements that created or moved timers: a process that cannot listen sees by it that there may be news.
+TIMERS = """
+create sequence {schema}.timeouts_written;
 """
 
 # Only the first of these costs anything for every version of a run. The others hold rows that change seldom.

@@ -1,6 +1,7 @@
 """Handlers that do what they should not: each fails its own attempt and nothing else."""
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from workflow.protocols import Backend
 from workflow_adapters.memory import MemoryBackend
 
 QUICK = Options(err_back_off=timedelta(milliseconds=10))
-
 QUIET = logging.getLogger("tests.quiet")
 """For errors with half a character: reports of tests travel between processes, and cannot hold one."""
 QUIET.disabled = True
@@ -104,5 +104,9 @@ async def test_an_error_of_a_thread_that_was_given_up_is_nobody_s_business(caplo
         await begun.wait()
         await wf.stop(timedelta(0))
     go_on.set()
-    await asyncio.sleep(0.1)
+    threads = wf._engine.invoker._free_threads()
+    async with asyncio.timeout(20):
+        while threads._value < 40:  # the thread has ended, and the engine has heard of it
+            await asyncio.sleep(0.005)
+    gc.collect()
     assert "never retrieved" not in caplog.text

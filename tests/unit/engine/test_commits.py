@@ -9,14 +9,17 @@ from typing import Literal
 
 import pytest
 
-from workflow import Builder, Run, _workflow
+from workflow import Builder, Run
 from workflow._engine.commits import WORTHWHILE, Commits
-from workflow._model.change import Change, Mark, NewVersion, Outcome, Verdict
-from workflow._verbs import callback as _callback
+from workflow._engine.log import SafeLogger
+from workflow._model.change import Change, NewVersion, Note, Outcome, Verdict
+from workflow._verbs import callback, steer, trigger
 from workflow.errors import Unavailable
 from workflow.protocols import Backend
 from workflow_adapters.conformance._values import created
 from workflow_adapters.memory import MemoryEventStreamer, MemoryRecordStore, MemoryRoleScheduler
+
+LOGGER = SafeLogger(logging.getLogger("test.commits"))
 
 
 class Status(IntEnum):
@@ -52,11 +55,11 @@ class Watched(MemoryRecordStore):
 
 
 def commits(store: MemoryRecordStore) -> Commits:
-    return Commits(store, lambda move: None, lambda: 0.5, logging.getLogger("test.commits"))
+    return Commits(store, lambda version: None, lambda: 0.5, LOGGER)
 
 
-def mark(run_id: str) -> Mark:
-    return Mark(run_id=run_id, version=1, skipped=True)
+def note(run_id: str) -> Note:
+    return Note(run_id=run_id, version=1, skipped=True)
 
 
 async def test_one_change_after_the_other_is_answered() -> None:
@@ -64,7 +67,7 @@ async def test_one_change_after_the_other_is_answered() -> None:
     group = commits(MemoryRecordStore())
     async with asyncio.timeout(10):
         for number in range(3):
-            await group.apply(mark(str(number)))
+            await group.apply(note(str(number)))
         await group.flush()
 
 
@@ -73,7 +76,7 @@ async def test_two_batches_at_once_never_hold_the_same_run() -> None:
     group = commits(store)
     async with asyncio.timeout(10):
         for _ in range(3):
-            await asyncio.gather(*(group.apply(mark(str(number % 700))) for number in range(1400)))
+            await asyncio.gather(*(group.apply(note(str(number % 700))) for number in range(1400)))
     assert store.most == 2
     assert not store.twice
 
@@ -82,13 +85,13 @@ async def test_a_store_that_wants_one_batch_at_once_gets_one() -> None:
     store = Watched(writers=1)
     group = commits(store)
     async with asyncio.timeout(10):
-        await asyncio.gather(*(group.apply(mark(str(number))) for number in range(4 * WORTHWHILE)))
+        await asyncio.gather(*(group.apply(note(str(number))) for number in range(4 * WORTHWHILE)))
     assert store.most == 1
 
 
 async def test_only_what_was_written_is_passed_on_and_not_what_another_wrote_under_the_same_attempt() -> None:
     passed_on: list[NewVersion] = []
-    group = Commits(MemoryRecordStore(), passed_on.append, lambda: 0.5, logging.getLogger("test.commits"))
+    group = Commits(MemoryRecordStore(), passed_on.append, lambda: 0.5, LOGGER)
     first, second = created("one", object=b"1"), created("one", object=b"2")
     async with asyncio.timeout(10):
         outcomes = [await group.apply(first), await group.apply(second)]
@@ -126,7 +129,7 @@ class Away(MemoryRecordStore):
 
 
 async def test_every_verb_gives_up_when_the_store_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (_workflow, _callback):
+    for module in (trigger, callback, steer):
         monkeypatch.setattr(module, "VERB_DEADLINE", timedelta(seconds=0.2))
     builder: Builder[dict[str, int], Status] = Builder("away", dict, Status)
 

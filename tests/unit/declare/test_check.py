@@ -1,6 +1,5 @@
 """Everything wrong with a declaration is reported by `build`, in one error that names each place."""
 
-import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import Enum, IntEnum
@@ -9,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from workflow import Backend, Backoff, Builder, BuildError, Decision, Options, OutboxOptions, Run
+from workflow import Backend, Builder, BuildError, Decision, Options, Run
 from workflow_adapters.memory import MemoryBackend, MemoryConnector
 
 
@@ -292,70 +291,6 @@ async def test_decorators_give_the_handler_back_as_it_was() -> None:
     def feed(wf: Any, event: Any) -> None: ...
 
     assert builder.connector("feed", MemoryConnector())(feed) is feed
-
-
-@pytest.mark.parametrize(
-    ("make", "part"),
-    [
-        (lambda: Options(parallel_count=0), "parallel_count must be at least 1"),
-        (lambda: Options(parallel_count=1.5), "parallel_count must be a whole number"),
-        (lambda: Options(parallel_count="2"), "parallel_count"),
-        (lambda: Options(max_in_flight=0), "max_in_flight"),
-        (lambda: Options(max_in_flight=True), "max_in_flight"),
-        (lambda: Options(pause_after_err_count=-1), "pause_after_err_count"),
-        (lambda: Options(polling_frequency=5), "polling_frequency must be a timedelta"),
-        (lambda: Options(polling_frequency=timedelta(0)), "polling_frequency"),
-        (lambda: Options(timeout=timedelta(0)), "timeout"),
-        (lambda: Options(timeout=timedelta(seconds=-1)), "timeout"),
-        (lambda: Options(err_back_off=1), "err_back_off"),
-        (lambda: Options(err_back_off=timedelta(-1)), "err_back_off"),
-        (lambda: Options(lag_alert=30), "lag_alert"),
-        (lambda: Options(consume_lag=timedelta(-1)), "consume_lag"),
-        (lambda: Backoff(first=1), "first"),
-        (lambda: Backoff(factor=0.5), "factor"),
-        (lambda: Backoff(factor="2"), "factor"),
-        (lambda: Backoff(factor=math.nan), "factor"),
-        (lambda: Backoff(jitter=1.1), "jitter"),
-        (lambda: Backoff(jitter=None), "jitter"),
-        (lambda: Backoff(cap=timedelta(-1)), "cap"),
-        (lambda: OutboxOptions(limit=0), "limit"),
-        (lambda: OutboxOptions(limit=None), "limit"),
-        (lambda: OutboxOptions(polling_frequency=timedelta(0)), "polling_frequency"),
-        (lambda: OutboxOptions(err_back_off=0.5), "err_back_off"),
-    ],
-)
-def test_an_option_that_makes_no_sense_is_refused_where_it_is_written(make: Callable[[], object], part: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=part):
-        make()
-
-
-def test_options_are_values() -> None:
-    """R-API-3: frozen, keyword-only, unset is None."""
-    options = Options()
-    assert {getattr(options, name) for name in Options.__slots__} == {None}
-    with pytest.raises(AttributeError):
-        options.parallel_count = 2  # type: ignore[misc]
-    with pytest.raises(TypeError):
-        Options(2)  # type: ignore[misc]
-
-
-def test_back_off_doubles_with_jitter_up_to_its_cap() -> None:
-    backoff = Backoff(first=timedelta(seconds=1), factor=2, cap=timedelta(seconds=60), jitter=0.5)
-    assert [backoff.delay(n, lambda: 0.0).total_seconds() for n in (1, 2, 3, 7, 10_000)] == [1, 2, 4, 60, 60]
-    assert [backoff.delay(n, lambda: 0.999).total_seconds() for n in (1, 7)] == pytest.approx([0.5, 30], rel=0.01)
-    assert Backoff().delay(1, lambda: 0.0) == timedelta(seconds=1)
-    assert Backoff().delay(50, lambda: 0.0) == timedelta(minutes=5)
-    constant = Options(err_back_off=timedelta(seconds=3)).back_off()
-    assert [constant.delay(n, lambda: 0.9) for n in (1, 9)] == [timedelta(seconds=3)] * 2
-
-
-def test_a_consume_lag_moves_the_lag_alert_unless_one_is_given() -> None:
-    """R-OPT-1, R-OPT-2, R-OPT-4: in any order."""
-    defaults = Options(lag_alert=timedelta(minutes=30), consume_lag=timedelta(0), parallel_count=2)
-    late = Options(consume_lag=timedelta(hours=1)).over(defaults)
-    assert (late.lag_alert, late.parallel_count) == (timedelta(hours=1, minutes=30), 2)
-    given = Options(lag_alert=timedelta(minutes=5), consume_lag=timedelta(hours=1)).over(defaults)
-    assert given.lag_alert == timedelta(minutes=5)
 
 
 def test_the_moment_of_a_timer_may_be_fixed() -> None:

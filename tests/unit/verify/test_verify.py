@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,10 +11,11 @@ from msgspec.structs import replace
 
 from workflow import Builder, Run
 from workflow._engine.transitions import Transitions
-from workflow._model.change import NewVersion, Outcome
+from workflow._model.change import Change, NewVersion, Outcome
 from workflow._model.graph import StatusGraph
+from workflow._model.page import Page
 from workflow._model.query import RecordQuery
-from workflow._model.record import Meta, Record
+from workflow._model.record import Meta, Record, Stamp, Version, VersionCause
 from workflow._model.run_state import RUNNABLE, RunState
 from workflow.verify import Duties, Rule, check_history, verify
 from workflow_adapters.memory import MemoryBackend, MemoryRecordStore
@@ -36,31 +36,43 @@ TRANSITIONS = Transitions("w", graph(), str, {})
 
 def triggered(run_id: str = "r", foreign_id: str = "f", status: int = 1) -> NewVersion:
     return TRANSITIONS.triggered(
-        foreign_id=foreign_id, run_id=run_id, status=status, data=b"{}", now=NOW, start_at=None, meta=Meta()
+        foreign_id=foreign_id,
+        run_id=run_id,
+        status=status,
+        data=b"{}",
+        stamp=Stamp(at=NOW, attempt_id=run_id, cause=VersionCause.TRIGGER),
+        start_at=None,
+        trace_origin="",
+        trace_context={},
     )
+
+
+def stamp_after(record: Record, attempt_id: str) -> Stamp:
+    """A second later."""
+    return Stamp(at=record.updated_at + SECOND, attempt_id=attempt_id, cause=VersionCause.STEP, reason="because")
 
 
 def follow(record: Record, verb: str, attempt_id: str) -> NewVersion:
     """What the engine would write next."""
-    now = record.updated_at + SECOND
+    stamp = stamp_after(record, attempt_id)
     match verb:
         case "fail":
-            return TRANSITIONS.failed(record, "boom", now, SECOND, attempt_id)
+            return TRANSITIONS.failed(record, "boom", SECOND, stamp)
         case "repeat":
-            return TRANSITIONS.repeated(record, b'{"n":1}', now, attempt_id)
+            return TRANSITIONS.repeated(record, b'{"n":1}', stamp)
         case "pause":
-            return TRANSITIONS.stopped(record, RunState.PAUSED, "why", now, attempt_id)
+            return TRANSITIONS.stopped(record, RunState.PAUSED, "why", stamp)
         case "auto-pause":
-            return TRANSITIONS.stopped(record, RunState.PAUSED, "why", now, attempt_id, error="boom", auto=True)
+            return TRANSITIONS.stopped(record, RunState.PAUSED, "why", stamp, error="boom", auto=True)
         case "cancel":
-            return TRANSITIONS.stopped(record, RunState.CANCELLED, "why", now, attempt_id)
+            return TRANSITIONS.stopped(record, RunState.CANCELLED, "why", stamp)
         case "resume":
-            return TRANSITIONS.resumed(record, now, attempt_id)
+            return TRANSITIONS.resumed(record, stamp)
         case "ask":
-            return TRANSITIONS.deletion_requested(record, "why", now, attempt_id)
+            return TRANSITIONS.deletion_requested(record, "why", stamp)
         case "erase":
-            return TRANSITIONS.deleted(record, b"", now, attempt_id)
-    return TRANSITIONS.moved(record, int(verb), b"{}", now, attempt_id)
+            return TRANSITIONS.deleted(record, b"", stamp)
+    return TRANSITIONS.moved(record, int(verb), b"{}", stamp)
 
 
 def verbs(record: Record) -> list[str]:
@@ -82,7 +94,7 @@ async def play(store: MemoryRecordStore, *script: str, run_id: str = "r", foreig
     return move.record
 
 
-async def history_of(*script: str) -> list[Record]:
+async def history_of(*script: str) -> list[Version]:
     store = MemoryRecordStore()
     await play(store, *script)
     return list(await store.history("r"))
@@ -103,11 +115,11 @@ async def test_every_history_that_the_engines_rules_make_is_accepted(data: st.Da
     assert report.ok, str(report)
 
 
-Damage = Callable[[list[Record]], list[Record]]
+Damage = Callable[[list[Version]], list[Version]]
 
 
 def at(index: int, **changes: object) -> Damage:
-    def damage(history: list[Record]) -> list[Record]:
+    def damage(history: list[Version]) -> list[Version]:
         return [*history[:index], replace(history[index], **changes), *history[index + 1 :]]
 
     return damage
@@ -158,13 +170,19 @@ async def test_each_kind_of_damage_is_found(damage: Damage, rule: Rule) -> None:
     assert rule in {violation.rule for violation in check_history(damage(history), graph())}
 
 
+def moved_from(version: Version, status: int) -> Version:
+    """The version that a move to `status` would make, though none may."""
+    record = Record(**{name: getattr(version, name) for name in Version.__struct_fields__})
+    return TRANSITIONS.moved(record, status, b"", stamp_after(record, "x")).record.as_version()
+
+
 async def test_a_finished_run_stays_finished() -> None:
     for script in (("2", "3"), ("cancel",)):
         history = await history_of(*script)
         last = history[-1]
         again = replace(last, version=last.version + 1, attempt_id="x", run_state=RunState.RUNNING, attempt=2)
         assert {v.rule for v in check_history([*history, again], graph())} >= {Rule.RUN_STATE}
-        moved = TRANSITIONS.moved(last, 2, b"", NOW, "x").record
+        moved = moved_from(last, 2)
         assert {v.rule for v in check_history([*history, moved], graph())} >= {Rule.RUN_STATE}
 
 
@@ -176,14 +194,15 @@ async def test_a_run_completes_only_by_entering_a_status() -> None:
 
 async def test_a_paused_run_does_not_move() -> None:
     history = await history_of("2", "pause")
-    moved = TRANSITIONS.moved(history[-1], 3, b"", NOW, "x").record
+    moved = moved_from(history[-1], 3)
     assert [v.rule for v in check_history([*history, moved], graph())] == [Rule.RUN_STATE]
 
 
 async def test_data_left_after_an_erasure_is_found() -> None:
     history = await history_of("fail", "cancel", "ask", "erase")
     assert check_history(history, graph()) == []
-    for field in ({"object": b"secret"}, {"last_error": "secret"}, {"meta": Meta(run_state_reason="secret")}):
+    metas = ({"meta": Meta(run_state_reason="secret")}, {"meta": Meta(reason="secret")})
+    for field in ({"object": b"secret"}, {"last_error": "secret"}, *metas):
         found = check_history(at(1, **field)(history), graph())
         assert [(v.rule, v.version) for v in found] == [(Rule.ERASURE, 2)]
 
@@ -203,18 +222,19 @@ class Tampered(MemoryRecordStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.histories: dict[str, Sequence[Record]] = {}
+        self.histories: dict[str, Sequence[Version]] = {}
         self.records: dict[str, Record | None] = {}
 
-    async def history(self, run_id: str) -> Sequence[Record]:
-        return self.histories.get(run_id, await super().history(run_id))
+    async def history(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Version]:
+        return self.histories.get(run_id, await super().history(run_id, after=after, limit=limit))
 
     async def lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
         found = {**await super().lookup(run_ids)}
         return {k: v for k in run_ids if (v := self.records.get(k, found.get(k))) is not None}
 
-    async def list(self, query: RecordQuery) -> Sequence[Record]:
-        return [self.records.get(r.run_id) or r for r in await super().list(query)]
+    async def list(self, query: RecordQuery) -> Page[Record]:
+        page = await super().list(query)
+        return Page([self.records.get(record.run_id) or record for record in page], page.next)
 
 
 async def rules(store: MemoryRecordStore, **asked: object) -> list[Rule]:
@@ -235,8 +255,9 @@ async def test_a_record_that_differs_from_its_history_is_found(changes: dict[str
 
 async def test_a_record_behind_its_history_is_found() -> None:
     store = Tampered()
-    await play(store, "2", "fail")
-    store.records["r"] = (await store.history("r"))[1]
+    before = await play(store, "2")
+    await store.store([follow(before, "fail", "later")])
+    store.records["r"] = before
     assert await rules(store) == [Rule.RECORD]
 
 
@@ -244,11 +265,11 @@ async def test_a_run_that_moves_while_it_is_read_is_no_violation() -> None:
     class Busy(MemoryRecordStore):
         """Something moves each time its history has been read."""
 
-        async def history(self, run_id: str) -> Sequence[Record]:
+        async def history(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Version]:
             record = (await self.lookup([run_id]))[run_id]
-            before = await super().history(run_id)
+            before = await super().history(run_id, after=after, limit=limit)
             await self.store([follow(record, "repeat", f"{run_id}-{record.version}")])
-            return before if record.version % 2 else await super().history(run_id)
+            return before if record.version % 2 else await super().history(run_id, after=after, limit=limit)
 
     store = Busy()
     for number in range(3):
@@ -267,11 +288,11 @@ async def test_lost_acknowledgements_are_found() -> None:
 
 async def test_two_live_runs_of_a_foreign_id_are_found() -> None:
     store = Tampered()
-    await play(store, "2", "3", run_id="old")
+    before = await play(store, "2", run_id="old")
+    await store.store([follow(before, "3", "ends")])
     record = await play(store, "2", run_id="new")
     assert await rules(store) == []
-    history = list(await store.history("old"))[:-1]
-    store.histories["old"], store.records["old"] = history, history[-1]
+    store.histories["old"], store.records["old"] = list(await store.history("old"))[:-1], before
     assert record.run_state.live
     assert await rules(store) == [Rule.UNIQUE]
 
@@ -320,7 +341,7 @@ async def test_a_long_list_of_violations_is_cut_in_the_summary_only() -> None:
 
 
 async def test_more_runs_than_one_batch_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workflow.verify.BATCH", 3)
+    monkeypatch.setattr("workflow.verify.report.BATCH", 3)
     store = MemoryRecordStore()
     for number in range(10):
         await play(store, run_id=f"r{number}", foreign_id=f"f{number}")
@@ -331,9 +352,9 @@ async def test_verifying_writes_nothing() -> None:
     class ReadOnly(MemoryRecordStore):
         sealed = False
 
-        async def store(self, changes: Sequence[msgspec.Struct]) -> Sequence[Outcome]:  # type: ignore[override]
+        async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
             assert not self.sealed
-            return await super().store(changes)  # type: ignore[arg-type]
+            return await super().store(changes)
 
     store = ReadOnly()
     await play(store, *SCRIPT)
