@@ -32,7 +32,7 @@ conformance: .venv/ready-test
 simulate: .venv/ready-test
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-# What the engine reaches, beside the limit of each store in the same run: make bench BENCH=--profile
+# What the engine reaches, beside the limit of each store in the same run: make bench BENCH=--profile (or --listings)
 bench: .venv/ready-test
 	scripts/with_servers.sh $(BIN)/python -u -m benchmarks $(BENCH)
 

@@ -1,4 +1,7 @@
-"""`make bench`: five steps on every backend, beside the limit of each store in the same run."""
+"""`make bench`: five steps on every backend, beside the limit of each store in the same run.
+
+With --listings: how long each question takes that people ask of a store with a million runs.
+"""
 
 import argparse
 import asyncio
@@ -12,12 +15,15 @@ from pathlib import Path
 
 from benchmarks.at_rest import LIVE, idle, live_runs
 from benchmarks.five_steps import latencies, throughput
+from benchmarks.listings import listings
 from benchmarks.scale_out import scale_out
 from benchmarks.stores import Memory, Postgres, SQLite, Store
 
 IN_FLIGHT = ((1, 300), (100, 4_000), (1_000, 8_000))
 """Runs in flight, and how many in all."""
 ONE_BY_ONE = 300
+STORED = 1_000_000
+"""Runs of a large store; 200,000 give a quick look."""
 IDLE = 10.0
 
 
@@ -79,6 +85,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--backends", default="memory,sqlite,postgres", help="which, separated by commas")
     parser.add_argument("--profile", action="store_true", help="say where the time goes instead")
+    parser.add_argument("--listings", action="store_true", help="ask large stores instead (not memory)")
+    parser.add_argument("--runs", type=int, default=STORED, help="runs in a large store (default: %(default)s)")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f} before the start\n")
@@ -88,6 +96,10 @@ def main() -> None:
     gc.set_threshold(20_000, 20, 50)
     with tempfile.TemporaryDirectory() as directory:
         for store in chosen(arguments.backends.split(","), Path(directory)):
+            if arguments.listings:
+                if not isinstance(store, Memory):
+                    asyncio.run(listings(store, arguments.runs))
+                continue
             asyncio.run(profiled(store) if arguments.profile else measured(store))
             if isinstance(store, Postgres) and not arguments.profile:
                 asyncio.run(scale_out(store))

@@ -33,6 +33,10 @@ class Store(Protocol):
     async def by_hand(self, in_flight: int) -> float:
         """Steps a second without the engine."""
 
+    async def tidy(self) -> None:
+        """Have the store do at once what it does by itself in time, after it was filled."""
+        return
+
 
 class Memory(Store):
     name = "memory"
@@ -83,6 +87,11 @@ class Postgres(Store):
             connection = await asyncpg.connect(self.dsn)
             await connection.execute(f"drop schema if exists {schema} cascade")
             await connection.close()
+
+    async def tidy(self) -> None:
+        connection = await asyncpg.connect(self.dsn)
+        await connection.execute("vacuum analyze")
+        await connection.close()
 
     async def by_hand(self, in_flight: int) -> float:
         return (await postgres.steps_per_second(self.dsn, max(6 * in_flight, 200), in_flight))[0]

@@ -127,7 +127,7 @@ async def watch(wf: Workflow[Order, Status], path: Path, total: int) -> None:
     try:
         while progress.ended < total:
             await asyncio.sleep(LOOK)
-            progress.show(len(await wf.list(run_states=finished, limit=10_000)))
+            progress.show((await wf.count(run_states=finished)).value)
             if kills and progress.ended >= kills[0] * total:
                 kills.pop(0)
                 process.kill()

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -74,7 +75,7 @@ def _step(connection: sqlite3.Connection, run_ids: list[str], version: int) -> N
     _commit(connection, [("delete from outbox where id = ?", [(last - n,) for n in range(len(run_ids))])])
 
 
-def _commit(connection: sqlite3.Connection, statements: list[tuple[str, list[tuple[object, ...]]]]) -> None:
+def _commit(connection: sqlite3.Connection, statements: Sequence[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
     connection.execute("begin immediate")
     for sql, rows in statements:
         connection.executemany(sql, rows)

@@ -36,12 +36,9 @@ async def test_a_run_id_makes_a_trigger_idempotent(backend: Backend) -> None:
     assert await wf.trigger("key", run_id="order-7") == "order-7"
     run = await wf.get("order-7")
     assert (run.run_state, len(await wf.history("order-7"))) == (RunState.CANCELLED, 2)
-    for attempt in (
-        lambda: wf.trigger("another key", run_id="order-7"),
-        lambda: other.trigger("key", run_id="order-7"),
-    ):
+    for workflow, key in ((wf, "another key"), (other, "key")):
         with pytest.raises(Conflict) as refused:
-            await attempt()
+            await workflow.trigger(key, run_id="order-7")
         assert refused.value.run_id == "order-7"
     UUID(await wf.trigger("key"))
 

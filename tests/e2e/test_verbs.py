@@ -45,6 +45,7 @@ async def test_a_trigger_that_gives_up_names_the_run_so_that_it_can_be_tried_aga
             patch.setattr("workflow._verbs.trigger.VERB_DEADLINE", timedelta(milliseconds=100))
             with pytest.raises(type(error)) as caught:
                 await wf.trigger(f"key {number}")
+        assert isinstance(caught.value, Unavailable | OutcomeUnknown)
         run_id = caught.value.run_id
         assert run_id is not None
         backend.record_store.store = store  # type: ignore[method-assign]

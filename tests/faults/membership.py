@@ -76,11 +76,14 @@ class TheDeadStay(Wrapper):
         return [self._members[id_] for id_ in sorted(self._members)]
 
 
-class SeesOneMember(Wrapper):
-    """Shows the first process only."""
+class OneIdForAll(Wrapper):
+    """Shows every process under the id of one."""
 
     async def members(self) -> Sequence[Member]:
-        return list(await self.real.members())[:1]
+        return [
+            msgspec.structs.replace(member, identity=msgspec.structs.replace(member.identity, id="process"))
+            for member in await self.real.members()
+        ]
 
 
 class NamesTheFirstHolder(Wrapper):
@@ -132,8 +135,10 @@ FAULTS: tuple[Fault, ...] = (
     ),
     fault(
         "role_scheduler",
-        SeesOneMember,
+        OneIdForAll,
         "each_process_is_a_member_of_its_own_known_to_all",
+        "a_process_that_left_is_no_member",
+        "a_process_that_died_is_no_member_once_its_lease_ran_out",
         backend="sqlite",
     ),
     fault(

@@ -111,8 +111,9 @@ class Watch:
         runs = [change.run_id for change in changes]
         if len(set(runs)) < len(runs):
             self.world.complain("a batch holds a run twice", str(runs))
-        # A change that was held up elsewhere is written alone, beside the batches.
-        if not self.world.plan.busy and any(set(runs) & others for others in under_way):
+        # A change that was held up, or whose outcome was unknown, is written alone, beside the batches.
+        plan = self.world.plan
+        if not (plan.busy or plan.unknown) and any(set(runs) & others for others in under_way):
             self.world.complain("two batches hold the same run", str(runs))
 
     def before(self, change: Change) -> None:

@@ -94,14 +94,17 @@ class Load:
         report = await verify(self.store, self.wf, acknowledged=self.acknowledged, due_before=now)
         assert report.ok, str(report)
         assert report.by_run_state == {RunState.COMPLETED: self.count}, str(report)
-        seen = steps = 0
-        while seen < self.count:
-            runs = await self.wf.list(offset=seen, limit=_PAGE)
-            for run in runs:
+        steps = 0
+        cursor: str | None = None
+        while True:
+            page = await self.wf.list(cursor=cursor, limit=_PAGE)
+            for run in page:
                 first = Status.DONE - len(run.object.trail)
                 assert run.object.trail == list(range(first, Status.DONE)), run
                 steps += len(run.object.trail)
-            seen += len(runs)
+            if page.next is None:
+                break
+            cursor = page.next
         failed = report.versions - self.count - steps
         assert failed >= 0
         return failed

@@ -102,4 +102,5 @@ async def _dead(store: str, schema: str) -> int:
     async with connected(store) as connection:
         return int(
             await connection.fetchval("select sum(n_dead_tup) from pg_stat_user_tables where schemaname = $1", schema)
+            or 0
         )

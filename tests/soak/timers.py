@@ -83,7 +83,7 @@ async def fire_timers(store: str, schema: str, *, timers: int, window: float, ah
 
         await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
         async with connected(store) as beside:
-            while await beside.fetchval(f'select count(*) from "{schema}".timeouts') < timers:
+            while (await beside.fetchval(f'select count(*) from "{schema}".timeouts') or 0) < timers:
                 assert datetime.now(UTC) < clockwork.first, "not all are armed before the first is due: give more time"
                 await asyncio.sleep(0.2)
         assert not clockwork.late

@@ -91,7 +91,7 @@ async def test_a_file_in_order_opens_while_somebody_writes(tmp_path: Path) -> No
 
 
 async def test_a_fresh_file_that_stays_locked_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "PATIENCE", 0.1)
+    monkeypatch.setattr(schema, "LOCK_WAIT", 0.1)
     path = tmp_path / "runs.db"
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("begin exclusive")

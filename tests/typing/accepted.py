@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import Literal, TypeAlias, TypedDict, assert_type
+from typing import Any, Literal, TypeAlias, TypedDict, assert_type
 
 import msgspec
 import pydantic
@@ -15,16 +16,30 @@ from workflow import (
     Backend,
     Backoff,
     Builder,
+    CallbackDecorator,
     Codec,
+    ConnectorDecorator,
     ConnectorEvent,
+    Count,
     Decision,
     Direction,
+    Filter,
+    HookDecorator,
+    Next,
+    OnCommit,
     Options,
     Order,
     OutboxOptions,
+    Page,
     ProcessState,
     Run,
+    RunFilter,
     RunState,
+    StatusCount,
+    StepDecorator,
+    TimeoutDecorator,
+    TimerSpec,
+    VersionCause,
     Workflow,
     create_diagram,
     diagram,
@@ -235,7 +250,9 @@ async def verbs(wf: Workflow[Cart, Status]) -> None:
     assert_type(wf.states(), dict[str, ProcessState])
     run_id = await wf.trigger("key", starting_point=Status.B, run_id="mine", start_at=datetime.now(UTC))
     assert_type(run_id, str)
-    await wf.callback("key", Status.A, b"{}", run_id=run_id)
+    assert_type(await wf.callback("key", Status.A, b"{}", run_id=run_id, actor="me"), Run[Cart, Status])
+    for payload in (Payload(1), Model(amount=1), Cart(1), {"amount": 1}, [1, 2], 1, None):
+        await wf.callback("key", Status.A, payload)
     await wf.schedule("key", "@every 1h30m", timezone="UTC", initial_value=Cart(), filter=open_for_business)
     for reading in (await wf.get(run_id), await wf.latest("key")):
         assert_type(reading, Run[Cart, Status])
@@ -243,16 +260,54 @@ async def verbs(wf: Workflow[Cart, Status]) -> None:
         assert_type((reading.version, reading.attempt), tuple[int, int])
         assert_type(reading.idempotency_key, str)
         assert_type(reading.created_at, datetime)
-    assert_type(await wf.history(run_id), Sequence[Run[Cart, Status]])
-    await wf.list(foreign_ids=["key"], run_states=[RunState.PAUSED], order=Order.DESCENDING, offset=1, limit=2)
-    await wf.pause(run_id, "why")
-    await wf.resume(run_id)
-    await wf.cancel(run_id, reason="why")
-    await wf.delete_data(run_id)
+        assert_type((reading.meta.cause, reading.meta.actor), tuple[VersionCause, str])
+    assert_type(await wf.history(run_id, after=2, limit=10), Sequence[Run[Cart, Status]])
+    assert_type(await wf.pause(run_id, "why", actor="me", version=3), Run[Cart, Status])
+    assert_type(await wf.resume(run_id), Run[Cart, Status])
+    assert_type(await wf.cancel(run_id, reason="why"), Run[Cart, Status])
+    assert_type(await wf.delete_data(run_id, actor="me"), Run[Cart, Status])
+    assert_type(await wf.wait_for("key", {Status.A, Status.B}), Run[Cart, Status])
+    assert_type(await wf.wait_until_finished("key", timeout=timedelta(seconds=1)), Run[Cart, Status])
     await wf.stop(drain=timedelta(seconds=1))
     await wf.run()
     assert_type(diagram(wf, Direction.TOP_TO_BOTTOM), str)
     create_diagram(wf, "workflow.md")
+
+
+async def questions(wf: Workflow[Cart, Status]) -> None:
+    page = await wf.list(
+        foreign_ids=["key"],
+        foreign_id_prefix="k",
+        statuses=(Status.A,),
+        run_states=[RunState.PAUSED],
+        created_after=datetime.now(UTC),
+        updated_before=None,
+        failing=True,
+        order=Order.DESCENDING,
+        offset=1,
+        limit=2,
+    )
+    assert_type(page, Page[Run[Cart, Status]])
+    assert_type(page.next, str | None)
+    assert_type(page[0], Run[Cart, Status])
+    conditions: RunFilter[Status] = {"statuses": [Status.A, Status.B], "failing": True}
+    await wf.list(**conditions, cursor=page.next)
+    count = await wf.count(**conditions, cap=100)
+    assert_type((count.value, count.capped), tuple[int, bool])
+    assert_type(await wf.count(), Count)
+    counts = await wf.counts()
+    assert_type(counts, Mapping[Status, StatusCount])
+    assert_type(counts[Status.A].live, int)
+
+
+async def write(connection: sqlite3.Connection) -> None:
+    connection.execute("insert into payments values (1)")
+
+
+def in_the_transaction(run: Run[Cart, Status]) -> None:
+    on_commit: OnCommit = write
+    run.on_commit(on_commit)
+    run.on_commit(lambda connection: connection.execute("insert into payments values (1)"))
 
 
 async def in_a_test(wf: Workflow[Cart, Status]) -> None:
@@ -265,11 +320,51 @@ async def in_a_test(wf: Workflow[Cart, Status]) -> None:
     assert_type(await struct_payload(run, Payload(1)), Status | Decision)
 
 
-def keeps_its_kind(register: Callable[[Run[Cart, Status]], Awaitable[Status | Decision]]) -> None:
+def keeps_its_kind(handler: Callable[[Run[Cart, Status]], Coroutine[Any, Any, Next[Status]]]) -> None:
     """An async handler is still one after it was decorated."""
 
 
 keeps_its_kind(literal)
+
+
+def without_a_loop(run: Run[Cart, Status], wf: Workflow[Cart, Status], event: ConnectorEvent) -> None:
+    """Async handlers of every kind come back as coroutine functions: asyncio.run takes what they give."""
+    assert_type(asyncio.run(literal(run)), Status | Decision)
+    assert_type(asyncio.run(typed_payload(run, Cart())), Status | Decision)
+    assert_type(asyncio.run(expired(run, datetime.now(UTC))), Status | Decision)
+    asyncio.run(feed(wf, event))
+    asyncio.run(told(run))
+    assert_type(plain(run), Status | Decision)
+
+
+# The types that users write in their own signatures.
+Step: TypeAlias = StepDecorator[Cart, Status]
+Answer: TypeAlias = CallbackDecorator[Cart, Status]
+Expiry: TypeAlias = TimeoutDecorator[Cart, Status]
+Intake: TypeAlias = ConnectorDecorator[Cart, Status]
+Hook: TypeAlias = HookDecorator[Cart, Status]
+
+
+def decorators(step: Step, answer: Answer, expiry: Expiry, intake: Intake, hook: Hook) -> None:
+    step(plain)
+    answer(raw_payload)
+    expiry(late)
+    intake(feed)
+    hook(told)
+
+
+def declares(on: Builder[Cart, Status], timer: TimerSpec[Cart, Status], asks: Filter) -> Step:
+    on.timeout(Status.A, timer, to=Status.C)(lambda run, now: Status.C)
+    on.schedule("key", "@daily", filter=asks)
+    return on.step(Status.A, to=Status.B)
+
+
+def onward(run: Run[Cart, Status]) -> Next[Status]:
+    return Status.B if run.object.total else run.skip()
+
+
+declares(builder, timedelta(hours=1), open_for_business)(onward)
+declares(builder, when, lambda: True)
 
 
 async def main() -> None:

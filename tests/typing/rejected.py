@@ -1,10 +1,12 @@
 """Never run: each line marked with an error must be rejected by mypy --strict and by pyright."""
 
+import asyncio
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Literal
 
-from workflow import Builder, ConnectorEvent, Decision, Options, Run, Workflow
+from workflow import Builder, ConnectorEvent, Decision, Next, Options, Run, RunFilter, Workflow
+from workflow.testing import new_testing_run
 from workflow_adapters.memory import MemoryBackend, MemoryConnector
 
 
@@ -118,6 +120,11 @@ async def that_decides(run: Run[Cart, Status]) -> Status:
     return Status.B
 
 
+@builder.step(Status.A, to=Status.B)
+def plain_step(run: Run[Cart, Status]) -> Status:
+    return Status.B
+
+
 builder.schedule("key", "@hourly", initial_value=Basket())  # error: another object
 builder.schedule("key", "@hourly", filter=lambda: "yes")  # error: a filter says True or False
 builder.build(MemoryBackend(), starting_point=Other.A)  # error: another enum
@@ -128,18 +135,39 @@ Options(2)  # error: by keyword only
 Builder("cart", Cart, int)  # error: no enum of statuses
 
 
+FILTER: RunFilter[Status] = {"statuses": [Other.A]}  # error: another enum
+UNKNOWN: RunFilter[Status] = {"limit": 5}  # error: there is no such condition
+NEXT: Next[Status] = Other.A  # error: another enum
+asyncio.run(plain_step(new_testing_run(Status.A, Cart())))  # error: a plain function gives no coroutine
+
+
 async def verbs(wf: Workflow[Cart, Status]) -> None:
-    await wf.callback("cart-1", Status.A, "text")  # error: a payload is bytes
     await wf.callback("cart-1", Other.A)  # error: another enum
     await wf.trigger("cart-1", starting_point=Other.A)  # error: another enum
     await wf.trigger(1)  # error: a foreign ID is text
     await wf.wait_for("cart-1", Status.A, timeout=5)  # error: seconds without a unit
     await wf.stop(5)  # error: seconds without a unit
+    await wf.wait_for("cart-1", [Other.A])  # error: another enum
     await wf.list(statuses=[Other.A])  # error: another enum
+    await wf.list(status=Status.A)  # error: there is no such condition
+    await wf.list(foreign_ids=[1])  # error: a foreign ID is text
+    await wf.list(run_states=["Paused"])  # error: a name is no run state
+    await wf.list(failing="yes")  # error: failing is True or False
+    await wf.count(limit=5)  # error: a count has no pages
+    await wf.count(created_after=5)  # error: no moment
+    await wf.pause("run", actor=5)  # error: an actor is text
+    await wf.pause("run", "why", "me")  # error: by keyword only
+    await wf.cancel("run", version="3")  # error: a version is a number
+    await wf.schedule("key", "@hourly", filter=lambda: "yes")  # error: a filter says True or False
+    await wf.schedule("key", "@hourly", filter=lambda run: True)  # error: a filter is handed nothing
     run = await wf.get("run")
     run.object = Basket()  # error: another object
-    run.status = Other.A  # error: another enum
+    run.status = Status.B  # error: cannot be set
+    run.attempt = 9  # error: cannot be set
+    run.last_error = ""  # error: cannot be set
     run.version = 2  # error: cannot be set
+    run.on_commit(lambda a, b, c: 3)  # error: called with the connection alone
+    run.on_commit(lambda: None)  # error: called with the connection
     print(run.object.weight)  # error: a Cart has none
 
 

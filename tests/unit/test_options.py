@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from datetime import timedelta
 from enum import IntEnum
+from typing import Any
 
 import msgspec
 import pytest
@@ -25,34 +26,40 @@ class Thing(msgspec.Struct):
 R = Run[Thing, Status]
 
 
+OPTIONS: Any = Options
+BACKOFF: Any = Backoff
+OUTBOX_OPTIONS: Any = OutboxOptions
+"""As callers without a type checker see them."""
+
+
 @pytest.mark.parametrize(
     ("make", "part"),
     [
-        (lambda: Options(parallel_count=0), "parallel_count must be at least 1"),
-        (lambda: Options(parallel_count=1.5), "parallel_count must be a whole number"),
-        (lambda: Options(parallel_count="2"), "parallel_count"),
-        (lambda: Options(max_in_flight=0), "max_in_flight"),
-        (lambda: Options(max_in_flight=True), "max_in_flight"),
-        (lambda: Options(pause_after_err_count=-1), "pause_after_err_count"),
-        (lambda: Options(polling_frequency=5), "polling_frequency must be a timedelta"),
-        (lambda: Options(polling_frequency=timedelta(0)), "polling_frequency"),
-        (lambda: Options(timeout=timedelta(0)), "timeout"),
-        (lambda: Options(timeout=timedelta(seconds=-1)), "timeout"),
-        (lambda: Options(err_back_off=1), "err_back_off"),
-        (lambda: Options(err_back_off=timedelta(-1)), "err_back_off"),
-        (lambda: Options(lag_alert=30), "lag_alert"),
-        (lambda: Options(consume_lag=timedelta(-1)), "consume_lag"),
-        (lambda: Backoff(first=1), "first"),
-        (lambda: Backoff(factor=0.5), "factor"),
-        (lambda: Backoff(factor="2"), "factor"),
-        (lambda: Backoff(factor=math.nan), "factor"),
-        (lambda: Backoff(jitter=1.1), "jitter"),
-        (lambda: Backoff(jitter=None), "jitter"),
-        (lambda: Backoff(cap=timedelta(-1)), "cap"),
-        (lambda: OutboxOptions(limit=0), "limit"),
-        (lambda: OutboxOptions(limit=None), "limit"),
-        (lambda: OutboxOptions(polling_frequency=timedelta(0)), "polling_frequency"),
-        (lambda: OutboxOptions(err_back_off=0.5), "err_back_off"),
+        (lambda: OPTIONS(parallel_count=0), "parallel_count must be at least 1"),
+        (lambda: OPTIONS(parallel_count=1.5), "parallel_count must be a whole number"),
+        (lambda: OPTIONS(parallel_count="2"), "parallel_count"),
+        (lambda: OPTIONS(max_in_flight=0), "max_in_flight"),
+        (lambda: OPTIONS(max_in_flight=True), "max_in_flight"),
+        (lambda: OPTIONS(pause_after_err_count=-1), "pause_after_err_count"),
+        (lambda: OPTIONS(polling_frequency=5), "polling_frequency must be a timedelta"),
+        (lambda: OPTIONS(polling_frequency=timedelta(0)), "polling_frequency"),
+        (lambda: OPTIONS(timeout=timedelta(0)), "timeout"),
+        (lambda: OPTIONS(timeout=timedelta(seconds=-1)), "timeout"),
+        (lambda: OPTIONS(err_back_off=1), "err_back_off"),
+        (lambda: OPTIONS(err_back_off=timedelta(-1)), "err_back_off"),
+        (lambda: OPTIONS(lag_alert=30), "lag_alert"),
+        (lambda: OPTIONS(consume_lag=timedelta(-1)), "consume_lag"),
+        (lambda: BACKOFF(first=1), "first"),
+        (lambda: BACKOFF(factor=0.5), "factor"),
+        (lambda: BACKOFF(factor="2"), "factor"),
+        (lambda: BACKOFF(factor=math.nan), "factor"),
+        (lambda: BACKOFF(jitter=1.1), "jitter"),
+        (lambda: BACKOFF(jitter=None), "jitter"),
+        (lambda: BACKOFF(cap=timedelta(-1)), "cap"),
+        (lambda: OUTBOX_OPTIONS(limit=0), "limit"),
+        (lambda: OUTBOX_OPTIONS(limit=None), "limit"),
+        (lambda: OUTBOX_OPTIONS(polling_frequency=timedelta(0)), "polling_frequency"),
+        (lambda: OUTBOX_OPTIONS(err_back_off=0.5), "err_back_off"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_where_it_is_written(make: Callable[[], object], part: str) -> None:
@@ -67,7 +74,7 @@ def test_options_are_values() -> None:
     with pytest.raises(AttributeError):
         options.parallel_count = 2  # type: ignore[misc]
     with pytest.raises(TypeError):
-        Options(2)  # type: ignore[misc]
+        OPTIONS(2)
 
 
 def test_back_off_doubles_with_jitter_up_to_its_cap() -> None:

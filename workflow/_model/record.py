@@ -149,7 +149,7 @@ NO_MARKS = Marks()
 _TIMERS_ARMED = Marks(timers_armed=True)
 
 
-class Record(Version, frozen=True, kw_only=True, gc=False):
+class Record(Version, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """The present version of a run, with its marks: the truth about the run.
 
     Attributes:

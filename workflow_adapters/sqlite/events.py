@@ -43,18 +43,18 @@ on conflict do update set position = excluded.position
 """  # noqa: S608 - constants
 # The unread events of one consumer in all partitions: how many, and when the first of each partition was made.
 _BACKLOG = f"""
-with recursive part (number) as (select 0 union all select number + 1 from part where number + 1 < ?3),
+with recursive part (number) as (select 0 union all select number + 1 from part where number + 1 < :partitions),
 read as (
     select number, coalesce((
         select position from cursors
-        where topic = ?1 and name = ?2 and partition = number and position <= {LAST_POSITION}), 0) as position
+        where topic = :topic and name = :name and partition = number and position <= {LAST_POSITION}), 0) as position
     from part
 )
 select sum(unread), min(oldest) from (
     select (select count(*) from (select 1 from events
-            where topic = ?1 and partition = read.number and position > read.position limit ?4)) as unread,
+            where topic = :topic and partition = read.number and position > read.position limit :most)) as unread,
         (select created from events
-         where topic = ?1 and partition = read.number and position > read.position
+         where topic = :topic and partition = read.number and position > read.position
          order by position limit 1) as oldest
     from read
 )
@@ -181,5 +181,6 @@ def _cursors(connection: sqlite3.Connection, topic: str, name: str) -> tuple[dic
 
 
 def _backlog(connection: sqlite3.Connection, topic: str, name: str, partitions: int) -> Backlog:
-    unread, oldest = connection.execute(_BACKLOG, (topic, name, partitions, _COUNTED)).fetchone()
+    arguments = {"topic": topic, "name": name, "partitions": partitions, "most": _COUNTED}
+    unread, oldest = connection.execute(_BACKLOG, arguments).fetchone()
     return Backlog(events=min(unread, _COUNTED), oldest=None if oldest is None else moment(oldest))

@@ -33,7 +33,7 @@ insert into members (member, joined, expires, lease, groups, roles, identity) va
 on conflict do update set expires = excluded.expires, lease = excluded.lease, groups = excluded.groups,
     roles = excluded.roles
 """
-_FORGET_DEAD = "delete from members where expires <= ?1 or expires > ?1 + lease"
+_FORGET_DEAD = "delete from members where expires <= ? or expires > ? + lease"
 _MEMBERS = "select member, joined, expires, lease, groups, roles, identity from members order by member"
 _FREE = "update roles set holder = '', expires = ? where role = ? and holder = ? and token = ?"
 _FREE_ALL = "update roles set holder = '', expires = ? where holder = ?"
@@ -66,7 +66,7 @@ class LeaseRows:
     ) -> Beat:
         """One heartbeat; see `LeaseStore.beat`."""
         now = self._now()
-        connection.execute(_FORGET_DEAD, (now,))
+        connection.execute(_FORGET_DEAD, (now, now))
         identity = _encode_identity(self._process).decode()
         connection.execute(_ANNOUNCE, (self._me, now, now + self._lease, self._lease, *_wishes(wants), identity))
         rows = {role: row for role, *row in connection.execute(_ROLES).fetchall()}

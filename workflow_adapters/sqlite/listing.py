@@ -1,10 +1,10 @@
 # ruff: noqa: S608 - every text that is put together here is a constant of this file, or a parameter
 """Pages, counts and numbers by status of runs.
 
-No listing reads the table. `runs_created` holds a workflow's runs in order of creation, `runs_listed` holds them so
-within each group (a status and a run state); there are few groups, so their first rows are merged. Questions for
-something rare (foreign IDs, a prefix, failing runs, a time of the last change) read all rows that have it, and fall
-back on the order of creation when it turns out not to be rare.
+No listing reads the table. `runs_created` holds a workflow's runs in order of creation, `runs_alive` the live ones of
+them, `runs_done` the finished ones within each group (a status and a run state); there are few groups, so their first
+rows are merged. Questions for something rare (foreign IDs, a prefix, a status of live runs, failing runs, a time of the
+last change) read all rows that have it, and fall back on the order of creation when it turns out not to be rare.
 """
 
 import sqlite3
@@ -36,11 +36,12 @@ RARE_IN_TABLE = 20_000
 FIRST_NAME = "select workflow_name from runs where workflow_name > ? order by workflow_name limit 1"
 # Two steps: for `(status, run_state) > (?, ?)` SQLite would step through all rows of the group that is to be skipped.
 NEXT_STATE = """
-select run_state from runs indexed by runs_listed
-where workflow_name = ? and status = ? and run_state > ? order by run_state limit 1
+select run_state from runs indexed by runs_done
+where workflow_name = ? and status = ? and run_state > ? and run_state > 3 order by run_state limit 1
 """
 NEXT_STATUS = """
-select status from runs indexed by runs_listed where workflow_name = ? and status > ? order by status limit 1
+select status from runs indexed by runs_done
+where workflow_name = ? and status > ? and run_state > 3 order by status limit 1
 """
 BY_SEQ = f"select {RECORD} from present where seq = ?"
 
@@ -102,36 +103,42 @@ def count(connection: sqlite3.Connection, query: RecordFilter, cap: int) -> Coun
 
 def counts(connection: sqlite3.Connection, workflow_name: str) -> Mapping[int, StatusCount]:
     """The runs of a workflow by status: live ones one by one, the others up to the cap."""
-    live: dict[int, int] = {}
-    paused: dict[int, int] = {}
-    finished: dict[int, int] = {}
-    for status, state in _groups(connection, workflow_name):
-        limit = -1 if state in LIVE else COUNT_CAP + 1
-        statement = (
-            "select count(*) from (select 1 from runs indexed by runs_listed "
-            "where workflow_name = ? and status = ? and run_state = ? limit ?)"
-        )
-        (number,) = connection.execute(statement, (workflow_name, status, state, limit)).fetchone()
-        kind = live if state in LIVE else finished
-        kind[status] = kind.get(status, 0) + number
-        if state == RunState.PAUSED:
-            paused[status] = number
+    at_work = dict(connection.execute(AT_WORK, (workflow_name,)).fetchall())
+    paused = dict(connection.execute(PAUSED, (workflow_name,)).fetchall())
     failing = dict(connection.execute(FAILING, (workflow_name,)).fetchall())
+    finished: dict[int, int] = {}
+    for status, state in _finished_groups(connection, workflow_name):
+        (number,) = connection.execute(FINISHED, (workflow_name, status, state, COUNT_CAP + 1)).fetchone()
+        finished[status] = finished.get(status, 0) + number
     return {
         status: StatusCount(
-            live=live.get(status, 0),
+            live=at_work.get(status, 0) + paused.get(status, 0),
             failing=failing.get(status, 0),
             paused=paused.get(status, 0),
             finished=min(finished.get(status, 0), COUNT_CAP),
             capped=finished.get(status, 0) > COUNT_CAP,
         )
-        for status in sorted(live.keys() | finished.keys())
+        for status in sorted(at_work.keys() | paused.keys() | finished.keys())
     }
 
 
+AT_WORK = """
+select status, count(*) from runs indexed by runs_owing
+where workflow_name = ? and run_state in (1, 2) group by status
+"""
+PAUSED = """
+select status, count(*) from runs indexed by runs_paused
+where workflow_name = ? and run_state = 3 group by status
+"""
 FAILING = """
 select status, count(*) from runs indexed by runs_failing
 where workflow_name = ? and failing = version and run_state in (1, 2, 3) group by status
+"""
+FINISHED = """
+select count(*) from (
+    select 1 from runs indexed by runs_done
+    where workflow_name = ? and status = ? and run_state = ? and run_state > 3 limit ?
+)
 """
 
 
@@ -148,38 +155,58 @@ def _sources(connection: sqlite3.Connection, query: RecordFilter) -> Iterator[_S
 def _sources_of(connection: sqlite3.Connection, query: RecordFilter, name: str) -> Iterator[_Source]:
     if query.foreign_ids:
         marks = ", ".join("?" * len(query.foreign_ids))
-        yield _Source("runs_named", f"workflow_name = ? and foreign_id in ({marks})", (name, *query.foreign_ids))
+        yield _Source("runs_foreign", f"workflow_name = ? and foreign_id in ({marks})", (name, *query.foreign_ids))
         return
     if query.failing:
         yield _Source("runs_failing", "workflow_name = ?", (name,))
         return
     if query.foreign_id_prefix:
-        prefix = _Source("runs_named", f"workflow_name = ? and {PREFIX}", (name, *_prefix(query)))
-        looked_up = query.statuses or query.run_states or query.updated_after or query.updated_before
-        if _is_rare(connection, prefix, RARE_IN_TABLE if looked_up else RARE):
+        prefix = _Source("runs_foreign", f"workflow_name = ? and {PREFIX}", (name, *_prefix(query)))
+        if _is_rare(connection, prefix, RARE_IN_TABLE):
             yield prefix
             return
     if query.updated_after is not None or query.updated_before is not None:
         bounds, arguments = _updated(query)
-        ended = _Source("runs_ended", f"workflow_name = ? and run_state not in (1, 2, 3){bounds}", (name, *arguments))
+        ended = _Source("runs_ended", f"workflow_name = ? and {DONE}{bounds}", (name, *arguments))
         if _is_rare(connection, ended, RARE_IN_TABLE if query.foreign_id_prefix else RARE):
-            yield ended
-            yield from _group_sources(connection, query, name, only_live=True)
+            if not query.run_states or not LIVE.issuperset(query.run_states):
+                yield ended
+            yield from _live_sources(connection, query, name)
             return
     if query.statuses or query.run_states:
-        yield from _group_sources(connection, query, name)
+        yield from _live_sources(connection, query, name)
+        yield from _finished_sources(connection, query, name)
         return
     yield _Source("runs_created", "workflow_name = ?", (name,))
 
 
-def _group_sources(
-    connection: sqlite3.Connection, query: RecordFilter, name: str, *, only_live: bool = False
-) -> Iterator[_Source]:
-    for status, state in _groups(connection, name):
-        asked = (not query.statuses or status in query.statuses) and (not query.run_states or state in query.run_states)
-        if asked and (state in LIVE or not only_live):
-            where = "workflow_name = ? and status = ? and run_state = ?"
-            yield _Source("runs_listed", where, (name, status, state))
+def _live_sources(connection: sqlite3.Connection, query: RecordFilter, name: str) -> Iterator[_Source]:
+    """Live runs: by their state or status where few have it, else all in order of creation."""
+    asked = LIVE.intersection(query.run_states) if query.run_states else LIVE
+    if RunState.RUNNING not in asked:
+        for state in sorted(asked):
+            index = "runs_initiated" if state is RunState.INITIATED else "runs_paused"
+            yield _Source(index, f"workflow_name = ? and run_state = {int(state)}", (name,))
+        return
+    if query.statuses:
+        marks = ", ".join("?" * len(query.statuses))
+        where = f"workflow_name = ? and status in ({marks}) and run_state in (1, 2)"
+        at_work = _Source("runs_owing", where, (name, *query.statuses))
+        if _is_rare(connection, at_work, RARE_IN_TABLE):
+            yield at_work
+            if RunState.PAUSED in asked:
+                yield _Source("runs_paused", "workflow_name = ? and run_state = 3", (name,))
+            return
+    yield _Source("runs_alive", f"workflow_name = ? and {LIVING}", (name,))
+
+
+def _finished_sources(connection: sqlite3.Connection, query: RecordFilter, name: str) -> Iterator[_Source]:
+    if query.run_states and LIVE.issuperset(query.run_states):
+        return
+    for status, state in _finished_groups(connection, name):
+        if (not query.statuses or status in query.statuses) and (not query.run_states or state in query.run_states):
+            where = f"workflow_name = ? and status = ? and run_state = ? and {DONE}"
+            yield _Source("runs_done", where, (name, status, state))
 
 
 def _is_rare(connection: sqlite3.Connection, source: _Source, most: int) -> bool:
@@ -196,8 +223,8 @@ def workflow_names(connection: sqlite3.Connection) -> Iterator[str]:
         yield name
 
 
-def _groups(connection: sqlite3.Connection, name: str) -> Iterator[tuple[int, int]]:
-    """Every status and run state that runs of this workflow are in, by skipping through an index."""
+def _finished_groups(connection: sqlite3.Connection, name: str) -> Iterator[tuple[int, int]]:
+    """Every status and run state that finished runs of this workflow are in, by skipping through an index."""
     status = -(2**63)
     while (row := connection.execute(NEXT_STATUS, (name, status)).fetchone()) is not None:
         (status,) = row
@@ -210,6 +237,9 @@ def _groups(connection: sqlite3.Connection, name: str) -> Iterator[tuple[int, in
 # -- conditions -------------------------------------------------------------------------------------------------
 
 PREFIX = "foreign_id >= ? and foreign_id < ?"
+# Word for word the conditions of partial indexes: SQLite compares them as text.
+DONE = "run_state > 3"
+LIVING = "run_state < 4"
 
 
 def _conditions(query: RecordFilter) -> tuple[str, tuple[Any, ...]]:

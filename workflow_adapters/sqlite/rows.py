@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from workflow.protocols import Marks, Record, Version
+from workflow.protocols import NO_MARKS, Marks, Record, Version
 
 __all__ = [
     "RECORD",
@@ -54,8 +54,11 @@ def record(row: tuple[Any, ...]) -> Record:
     return found
 
 
-def encode_version(r: Version, data: bytes) -> bytes:
+def encode_version(r: Record, data: bytes) -> bytes:
     """The version with this object, without marks: they have columns of their own."""
+    if data is r.object and r.marks is NO_MARKS:
+        # Fields with their defaults are left out, marks too: no version need be made.
+        return encode(r)
     return encode(
         Version(
             workflow_name=r.workflow_name,

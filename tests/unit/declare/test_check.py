@@ -36,6 +36,7 @@ class Demanding(msgspec.Struct):
 
 
 R = Run[Thing, Status]
+THING: Any = Thing
 
 
 async def to_b(run: R) -> Literal[Status.B]:
@@ -77,7 +78,7 @@ def one_problem(builder: Builder[Any, Any], **arguments: Any) -> str:
 
 def test_all_that_is_wrong_is_reported_at_once() -> None:
     """R-BUILD-2, R-BUILD-3, R-BUILD-7, R-BUILD-8, R-BUILD-11, W-46: nothing is hidden behind the first problem."""
-    builder = Builder(" ", object, Status)  # type: ignore[type-var]
+    builder = Builder(" ", object, Status)
     builder.step(Status.A)(to_b)  # type: ignore[arg-type]
     builder.step(Status.A, to=Status.C)(to_b)  # type: ignore[arg-type]
     builder.step(Other.A, to=Status.C)(to_b)  # type: ignore[arg-type]
@@ -135,7 +136,7 @@ def test_all_that_is_wrong_is_reported_at_once() -> None:
         (lambda b: b.schedule("key", None), "text"),
         (lambda b: b.schedule("key", "@hourly", timezone="Nowhere"), "Nowhere"),
         (lambda b: b.schedule("key", "@hourly", initial_value={"count": "x"}), "initial_value"),
-        (lambda b: b.schedule("key", "@hourly", initial_value=Thing(count="x")), "count"),
+        (lambda b: b.schedule("key", "@hourly", initial_value=THING(count="x")), "count"),
         (lambda b: b.schedule("key", "@hourly", filter=5), "filter"),
     ],
 )
@@ -303,3 +304,20 @@ def test_the_moment_of_a_timer_may_be_fixed() -> None:
 
 def expired_to_c(run: R, now: datetime) -> Status:
     return Status.C
+
+
+def test_a_handler_without_destinations_and_a_second_step_are_reported_together() -> None:
+    """W-46."""
+    builder = Builder("w46", Thing, Status)
+
+    async def undeclared(run: Run[Thing, Status]) -> Status:
+        return Status.B
+
+    builder.step(Status.A)(undeclared)
+    builder.step(Status.B, to=Status.C)(undeclared)
+    builder.step(Status.B, to=Status.A)(undeclared)
+    with pytest.raises(BuildError) as caught:
+        builder.build(MemoryBackend())
+    text = "\n".join(caught.value.problems)
+    assert "no destinations" in text
+    assert "only one step" in text

@@ -1,4 +1,4 @@
-"""Calling a handler: on the loop or in a thread, within its time limit, and never with a result after a cancellation."""
+"""Calling a handler: on the loop or in a thread, within its time limit, without a result once it was cancelled."""
 
 import asyncio
 import functools
@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from workflow._declare.handlers import Handler
-from workflow._engine import invoker as module
 from workflow._engine.invoker import HandlerCancelled, HandlerExit, HandlerTimeout, Invoker
 from workflow._engine.log import SafeLogger
 
@@ -207,7 +206,7 @@ async def test_a_handler_that_blocks_the_loop_is_named_at_any_of_its_stretches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seconds = 0.0
-    monkeypatch.setattr(module.time, "perf_counter", lambda: seconds)
+    monkeypatch.setattr("workflow._engine.invoker.time.perf_counter", lambda: seconds)
 
     async def blocks(at: str) -> None:
         nonlocal seconds

@@ -2,6 +2,7 @@
 
 import inspect
 from datetime import timedelta
+from typing import get_type_hints
 
 import pytest
 
@@ -19,16 +20,19 @@ def test_the_public_surface_is_what_the_design_names(name: str) -> None:
             "states": "()",
             "trigger": "(foreign_id, initial_value, *, starting_point, run_id, start_at)",
             "schedule": "(foreign_id, spec, *, timezone, initial_value, filter)",
-            "callback": "(foreign_id, status, payload, *, run_id)",
+            "callback": "(foreign_id, status, payload, *, run_id, actor)",
             "wait_for": "(foreign_id, status, *, run_id, timeout)",
+            "wait_until_finished": "(foreign_id, *, run_id, timeout)",
             "get": "(run_id)",
             "latest": "(foreign_id)",
-            "list": "(*, foreign_ids, statuses, run_states, created_after, created_before, order, offset, limit)",
-            "history": "(run_id)",
-            "pause": "(run_id, reason)",
-            "resume": "(run_id)",
-            "cancel": "(run_id, reason)",
-            "delete_data": "(run_id, reason)",
+            "list": "(*, order, cursor, offset, limit, conditions)",
+            "count": "(*, cap, conditions)",
+            "counts": "()",
+            "history": "(run_id, *, after, limit)",
+            "pause": "(run_id, reason, *, actor, version)",
+            "resume": "(run_id, reason, *, actor, version)",
+            "cancel": "(run_id, reason, *, actor, version)",
+            "delete_data": "(run_id, reason, *, actor, version)",
         },
         "Builder": {
             "step": "(from_status, *, to, options)",
@@ -40,6 +44,10 @@ def test_the_public_surface_is_what_the_design_names(name: str) -> None:
     }[name]
     for method, parameters in wanted.items():
         assert _parameters(getattr(getattr(workflow, name), method)) == parameters, method
+    assert get_type_hints(workflow.RunFilter).keys() == {
+        *("foreign_ids", "foreign_id_prefix", "statuses", "run_states", "failing"),
+        *("created_after", "created_before", "updated_after", "updated_before"),
+    }
     build = inspect.signature(workflow.Builder.build).parameters
     for argument in (
         "default_options",
@@ -64,3 +72,13 @@ def _parameters(fn: object) -> str:
             parts.append("*")
         parts.append(parameter.name)
     return f"({', '.join(parts)})"
+
+
+def test_every_public_name_is_there_and_none_is_listed_twice() -> None:
+    assert len(set(workflow.__all__)) == len(workflow.__all__)
+    assert [name for name in workflow.__all__ if not hasattr(workflow, name)] == []
+    written_by_users = {
+        *("Next", "Filter", "RunFilter", "TimerSpec", "OnCommit", "Page", "Count", "StatusCount", "VersionCause"),
+        *("StepDecorator", "CallbackDecorator", "TimeoutDecorator", "ConnectorDecorator", "HookDecorator"),
+    }
+    assert written_by_users <= set(workflow.__all__)

@@ -2,6 +2,7 @@
 
 from enum import IntEnum
 
+from workflow import RunState
 from workflow._declare.definition import status_text
 from workflow._model import topology as names
 from workflow._model.shard import WHOLE, Shard
@@ -38,3 +39,26 @@ def test_process_names_come_from_the_text_of_a_status_and_roles_from_its_number(
             return "it was sent"
 
     assert status_text(Spoken, 1) == "it was sent"
+
+
+def test_roles_and_consumers_are_those_of_the_release_before() -> None:
+    """They name locks and durable cursors: one that changed would be read from the beginning, or by two at once."""
+    second = Shard(2, 3)
+    assert names.step_role("orders", 1, second) == "orders-1-consumer-2-of-3"
+    assert names.step_consumer("orders", 1) == "orders-1-consumer"
+    assert names.timer_consumer("orders", 1) == "orders-1-timeout-auto-inserter-consumer"
+    assert names.timer_role("orders", 1) == "orders-1-timeout-consumer"
+    assert names.hook_consumer("orders", RunState.DATA_DELETED) == "orders-data_deleted-run-state-change-hook-consumer"
+    assert names.delete_consumer("orders") == "orders-delete-consumer"
+    assert names.connector_role("orders", "Order Feed", second) == "order_feed-connector-to-orders-consumer-2-of-3"
+    assert names.connector_consumer("orders", "Order Feed") == "order_feed-connector-to-orders-consumer"
+    assert names.shard_group("orders", second) == "orders/2-of-3"
+
+
+def test_a_name_that_may_read_like_another_is_followed_by_its_checksum() -> None:
+    exact = {name: names.role(name, 1) for name in ("user sign up", "User sign up", "user_sign up", "USER SIGN UP")}
+    assert exact["user sign up"] == "user_sign_up-1"
+    assert names.step_consumer("User Sign_up", 1) == "user_sign_up-00a08a67-1-consumer"
+    assert names.connector_role("User Sign_up", "f", WHOLE) == "f-connector-to-user_sign_up-00a08a67-consumer-1-of-1"
+    assert names.shard_group("User Sign_up", WHOLE) == "user_sign_up-00a08a67/1-of-1"
+    assert len(set(exact.values())) == len(exact)

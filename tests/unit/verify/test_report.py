@@ -1,7 +1,7 @@
-"""The history checker: it accepts every history the engine's rules make, and finds each kind of damage."""
+"""Checking a whole store: what is read, compared, counted and reported."""
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import IntEnum
 
 import pytest
@@ -9,70 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.unit.verify.histories import NOW, SCRIPT, SECOND, at, follow, graph, play, triggered
 from workflow import Builder, Run
-from workflow._engine.transitions import Transitions
-from workflow._model.change import Change, NewVersion, Outcome
-from workflow._model.graph import StatusGraph
+from workflow._model.change import Change, Outcome
 from workflow._model.page import Page
 from workflow._model.query import RecordQuery
-from workflow._model.record import Meta, Record, Stamp, Version, VersionCause
+from workflow._model.record import Record, Version
 from workflow._model.run_state import RUNNABLE, RunState
 from workflow.verify import Duties, Rule, check_history, verify
 from workflow_adapters.memory import MemoryBackend, MemoryRecordStore
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
-
-
-def graph() -> StatusGraph:
-    made = StatusGraph()
-    for edge in ((1, 2), (2, 1), (2, 2), (2, 3)):
-        made.add(*edge)
-    return made
-
-
-TRANSITIONS = Transitions("w", graph(), str, {})
-
-
-def triggered(run_id: str = "r", foreign_id: str = "f", status: int = 1) -> NewVersion:
-    return TRANSITIONS.triggered(
-        foreign_id=foreign_id,
-        run_id=run_id,
-        status=status,
-        data=b"{}",
-        stamp=Stamp(at=NOW, attempt_id=run_id, cause=VersionCause.TRIGGER),
-        start_at=None,
-        trace_origin="",
-        trace_context={},
-    )
-
-
-def stamp_after(record: Record, attempt_id: str) -> Stamp:
-    """A second later."""
-    return Stamp(at=record.updated_at + SECOND, attempt_id=attempt_id, cause=VersionCause.STEP, reason="because")
-
-
-def follow(record: Record, verb: str, attempt_id: str) -> NewVersion:
-    """What the engine would write next."""
-    stamp = stamp_after(record, attempt_id)
-    match verb:
-        case "fail":
-            return TRANSITIONS.failed(record, "boom", SECOND, stamp)
-        case "repeat":
-            return TRANSITIONS.repeated(record, b'{"n":1}', stamp)
-        case "pause":
-            return TRANSITIONS.stopped(record, RunState.PAUSED, "why", stamp)
-        case "auto-pause":
-            return TRANSITIONS.stopped(record, RunState.PAUSED, "why", stamp, error="boom", auto=True)
-        case "cancel":
-            return TRANSITIONS.stopped(record, RunState.CANCELLED, "why", stamp)
-        case "resume":
-            return TRANSITIONS.resumed(record, stamp)
-        case "ask":
-            return TRANSITIONS.deletion_requested(record, "why", stamp)
-        case "erase":
-            return TRANSITIONS.deleted(record, b"", stamp)
-    return TRANSITIONS.moved(record, int(verb), b"{}", stamp)
 
 
 def verbs(record: Record) -> list[str]:
@@ -83,21 +28,6 @@ def verbs(record: Record) -> list[str]:
     if state is RunState.PAUSED:
         return ["resume", "cancel"]
     return ["erase", "fail"] if state is RunState.REQUESTED_DATA_DELETED else ["ask"]
-
-
-async def play(store: MemoryRecordStore, *script: str, run_id: str = "r", foreign_id: str = "f") -> Record:
-    move = triggered(run_id, foreign_id)
-    assert [outcome.ok for outcome in await store.store([move])] == [True]
-    for number, verb in enumerate(script):
-        move = follow(move.record, verb, f"{run_id}-a{number}")
-        assert [outcome.ok for outcome in await store.store([move])] == [True]
-    return move.record
-
-
-async def history_of(*script: str) -> list[Version]:
-    store = MemoryRecordStore()
-    await play(store, *script)
-    return list(await store.history("r"))
 
 
 @settings(max_examples=100, deadline=None)
@@ -113,108 +43,6 @@ async def test_every_history_that_the_engines_rules_make_is_accepted(data: st.Da
     assert check_history(await store.history("r"), graph(), record=move.record) == []
     report = await verify(store, "w", graph=graph(), acknowledged={"r": move.record.version})
     assert report.ok, str(report)
-
-
-Damage = Callable[[list[Version]], list[Version]]
-
-
-def at(index: int, **changes: object) -> Damage:
-    def damage(history: list[Version]) -> list[Version]:
-        return [*history[:index], replace(history[index], **changes), *history[index + 1 :]]
-
-    return damage
-
-
-SCRIPT = ("fail", "2", "pause", "resume", "repeat", "3")
-"""Versions: 1 triggered, 2 failed, 3 moved, 4 paused, 5 resumed, 6 repeated, 7 completed."""
-
-
-@pytest.mark.parametrize(
-    ("damage", "rule"),
-    [
-        (lambda history: [*history[:2], *history[3:]], Rule.VERSIONS),
-        (lambda history: [*history, history[-1]], Rule.VERSIONS),
-        (lambda history: [history[1], history[0], *history[2:]], Rule.VERSIONS),
-        (lambda history: history[1:], Rule.VERSIONS),
-        (at(3, foreign_id="another"), Rule.IDENTITY),
-        (at(3, workflow_name="another"), Rule.IDENTITY),
-        (at(3, created_at=NOW + SECOND), Rule.IDENTITY),
-        (at(2, status=3), Rule.EDGE),
-        (at(0, status=3, run_state=RunState.COMPLETED), Rule.EDGE),
-        (at(0, run_state=RunState.RUNNING), Rule.RUN_STATE),
-        (at(0, run_state=RunState.COMPLETED), Rule.RUN_STATE),
-        (at(6, run_state=RunState.RUNNING), Rule.RUN_STATE),
-        (at(6, run_state=RunState.CANCELLED), Rule.RUN_STATE),
-        (at(1, run_state=RunState.COMPLETED), Rule.RUN_STATE),
-        (at(4, run_state=RunState.PAUSED), Rule.RUN_STATE),
-        (at(5, run_state=RunState.INITIATED), Rule.RUN_STATE),
-        (at(0, visit=0), Rule.STEP),
-        (at(0, attempt=2), Rule.STEP),
-        (at(1, attempt=1), Rule.STEP),
-        (at(1, attempt=3), Rule.STEP),
-        (at(1, step_version=2), Rule.STEP),
-        (at(2, attempt=2), Rule.STEP),
-        (at(2, visit=2), Rule.STEP),
-        (at(2, step_version=1), Rule.STEP),
-        (at(3, attempt=2), Rule.STEP),
-        (at(3, step_version=1), Rule.STEP),
-        (at(4, attempt=2), Rule.STEP),
-        (at(5, attempt=2), Rule.STEP),
-        (at(3, visit=4), Rule.STEP),
-        (at(5, attempt_id="r-a1"), Rule.ATTEMPT),
-    ],
-)
-async def test_each_kind_of_damage_is_found(damage: Damage, rule: Rule) -> None:
-    history = await history_of(*SCRIPT)
-    assert check_history(history, graph()) == []
-    assert rule in {violation.rule for violation in check_history(damage(history), graph())}
-
-
-def moved_from(version: Version, status: int) -> Version:
-    """The version that a move to `status` would make, though none may."""
-    record = Record(**{name: getattr(version, name) for name in Version.__struct_fields__})
-    return TRANSITIONS.moved(record, status, b"", stamp_after(record, "x")).record.as_version()
-
-
-async def test_a_finished_run_stays_finished() -> None:
-    for script in (("2", "3"), ("cancel",)):
-        history = await history_of(*script)
-        last = history[-1]
-        again = replace(last, version=last.version + 1, attempt_id="x", run_state=RunState.RUNNING, attempt=2)
-        assert {v.rule for v in check_history([*history, again], graph())} >= {Rule.RUN_STATE}
-        moved = moved_from(last, 2)
-        assert {v.rule for v in check_history([*history, moved], graph())} >= {Rule.RUN_STATE}
-
-
-async def test_a_run_completes_only_by_entering_a_status() -> None:
-    history = await history_of("2", "fail")
-    found = check_history(at(2, run_state=RunState.COMPLETED, attempt=1)(history), graph())
-    assert [(v.rule, v.version) for v in found] == [(Rule.RUN_STATE, 3)]
-
-
-async def test_a_paused_run_does_not_move() -> None:
-    history = await history_of("2", "pause")
-    moved = moved_from(history[-1], 3)
-    assert [v.rule for v in check_history([*history, moved], graph())] == [Rule.RUN_STATE]
-
-
-async def test_data_left_after_an_erasure_is_found() -> None:
-    history = await history_of("fail", "cancel", "ask", "erase")
-    assert check_history(history, graph()) == []
-    metas = ({"meta": Meta(run_state_reason="secret")}, {"meta": Meta(reason="secret")})
-    for field in ({"object": b"secret"}, {"last_error": "secret"}, *metas):
-        found = check_history(at(1, **field)(history), graph())
-        assert [(v.rule, v.version) for v in found] == [(Rule.ERASURE, 2)]
-
-
-async def test_without_a_graph_edges_are_left_unchecked() -> None:
-    history = await history_of("2")
-    assert check_history(at(1, status=9)(history)) == []
-
-
-async def test_a_record_without_history_is_found() -> None:
-    assert [v.rule for v in check_history([], graph(), record=triggered().record)] == [Rule.VERSIONS]
-    assert check_history([], graph()) == []
 
 
 class Tampered(MemoryRecordStore):
