@@ -22,4 +22,5 @@ async def version():
 asyncio.run(version())
 P
 ), fsync on)"
+scripts/other_pythons.sh || status=$?
 exit $status

@@ -11,11 +11,11 @@ import pytest
 from tests.factories.memory import MemoryFactory
 from tests.factories.sqlite import SQLiteFactory
 from tests.faults import Wrapper, faulty
-from tests.faults.table import Fault
-from tests.faults.tables import FAULTS
+from tests.faults.fault import Fault
+from tests.faults.table import FAULTS
 from workflow_adapters.conformance import CASES, Case, Factory, Report, run
 
-LIMIT = timedelta(seconds=3)
+LIMIT = timedelta(seconds=5)
 """What waits for ever because of a fault is given up after this; cases that are right take far less."""
 
 LIMIT_ON_FILES = timedelta(seconds=8)

@@ -129,6 +129,7 @@ async def test_a_run_of_another_workflow_is_not_found(backend: Backend) -> None:
 @pytest.mark.parametrize("status", [Stranger.A, 1, "A", None], ids=repr)
 async def test_a_status_of_another_enum_is_no_status_even_if_it_is_equal(backend: Backend, status: Any) -> None:
     wf = waiting("strangers").build(backend)
+    strangers: Any = [status]
     await wf.trigger("there")
     attempts: tuple[Verb, ...] = (
         lambda wf, status: wf.callback("there", status),
@@ -143,7 +144,7 @@ async def test_a_status_of_another_enum_is_no_status_even_if_it_is_equal(backend
         with pytest.raises(StatusNotConfigured):
             await wf.trigger("key", starting_point=status)
     with pytest.raises((StatusNotConfigured, TypeError), match="status"):
-        await wf.list(statuses=[status])
+        await wf.list(statuses=strangers)
     assert len(await wf.list()) == 1
 
 

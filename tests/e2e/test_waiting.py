@@ -1,4 +1,4 @@
-"""Waiting for a status, starting runs, listing and reading them, on every backend."""
+"""Waiting for runs: for a status, for the first of several, for the end; on every backend."""
 
 import asyncio
 from datetime import timedelta

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from types import MappingProxyType
 
-from workflow._model.event import ConnectorEvent
-from workflow.protocols import Backend, ConnectorSource
+from workflow.protocols import Backend, ConnectorEvent, ConnectorSource
 from workflow_adapters.conformance import Capability, Factory
 from workflow_adapters.memory import MemoryBackend, MemoryConnector
 

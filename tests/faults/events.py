@@ -1,14 +1,12 @@
 """Event streamers that are wrong in one way each."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime
 
 from tests.faults import Wrapper
-from workflow._model.event import Event
-from workflow._model.shard import Shard
-from workflow.protocols import EventReceiver
+from tests.faults.fault import Fault, fault
+from workflow.protocols import Backlog, Event, EventReceiver, Shard
 
 
 class _Streamer(Wrapper):
@@ -117,9 +115,9 @@ class OneCursorForAll(Wrapper):
         )
         return opening
 
-    async def lag(self, topic: str, name: str) -> datetime | None:
-        lag: datetime | None = await self.real.lag(topic, name and "everybody")
-        return lag
+    async def backlog(self, consumers: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Backlog]:
+        found = await self.real.backlog([(topic, "everybody") for topic, _ in consumers])
+        return {(topic, name): found[topic, "everybody"] for topic, name in consumers}
 
 
 class CursorsBelongToShards(Wrapper):
@@ -198,8 +196,118 @@ class LosesPartitionsOfShards(Wrapper):
             yield _SkipsAPartition(receiver) if shard.total > 1 else receiver  # type: ignore[misc]
 
 
-class NoLag(Wrapper):
+class NoBacklog(Wrapper):
     """Thinks that everything has been read."""
 
-    async def lag(self, topic: str, name: str) -> datetime | None:
-        return None
+    async def backlog(self, consumers: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Backlog]:
+        return dict.fromkeys(consumers, Backlog())
+
+
+FAULTS: tuple[Fault, ...] = (
+    fault(
+        "event_streamer",
+        EarlyAck,
+        "two_names_both_get_every_event",
+        "what_was_not_acknowledged_comes_again_after_reopening",
+        "an_acknowledgement_is_for_the_event_and_all_before_it_in_its_partition",
+        "an_older_acknowledgement_does_not_move_the_cursor_back",
+        "a_reader_left_behind_does_not_move_the_cursor_back",
+        "a_cursor_beyond_the_end_restarts_at_the_earliest_event",
+        "the_lag_is_the_time_of_the_oldest_event_not_acknowledged",
+        "the_lag_is_the_oldest_of_all_partitions",
+        "a_backlog_is_the_number_and_the_oldest_of_the_events_not_acknowledged",
+        "the_backlogs_of_many_consumers_come_in_one_answer",
+        "a_backlog_is_over_all_partitions_of_its_topic",
+        "a_backlog_is_the_same_for_every_process",
+    ),
+    fault(
+        "event_streamer",
+        LostAck,
+        "what_was_acknowledged_does_not_come_again",
+        "an_acknowledgement_is_for_the_event_and_all_before_it_in_its_partition",
+        "an_older_acknowledgement_does_not_move_the_cursor_back",
+        "a_reader_left_behind_does_not_move_the_cursor_back",
+        "an_acknowledgement_is_written_within_a_moment_without_closing",
+        "from_latest_has_no_effect_on_a_name_with_a_cursor",
+        "a_cursor_outlives_a_change_of_the_number_of_shards",
+        "a_cursor_beyond_the_end_restarts_at_the_earliest_event",
+        "the_lag_is_the_time_of_the_oldest_event_not_acknowledged",
+        "the_lag_is_the_oldest_of_all_partitions",
+        "a_backlog_is_the_number_and_the_oldest_of_the_events_not_acknowledged",
+        "the_backlogs_of_many_consumers_come_in_one_answer",
+        "a_backlog_is_over_all_partitions_of_its_topic",
+        "a_backlog_is_the_same_for_every_process",
+    ),
+    fault(
+        "event_streamer",
+        LosesOnCancel,
+        "a_cancelled_receive_loses_nothing",
+    ),
+    fault(
+        "event_streamer",
+        RepeatsInOneOpening,
+        "an_event_goes_to_the_partition_of_its_run_and_positions_rise",
+        "a_receiver_gives_at_most_so_many_events_and_each_once",
+        "a_receiver_waits_until_there_is_an_event",
+        "a_receiver_gets_what_another_process_sends",
+        "nothing_is_lost_when_many_processes_send_at_once",
+        "a_cancelled_receive_loses_nothing",
+    ),
+    fault(
+        "event_streamer",
+        IgnoresTheLimit,
+        "an_event_goes_to_the_partition_of_its_run_and_positions_rise",
+        "a_receiver_gives_at_most_so_many_events_and_each_once",
+        "nothing_is_lost_when_many_processes_send_at_once",
+    ),
+    fault(
+        "event_streamer",
+        OutOfOrder,
+        "an_event_arrives_in_every_field",
+        "an_event_goes_to_the_partition_of_its_run_and_positions_rise",
+        "an_older_acknowledgement_does_not_move_the_cursor_back",
+    ),
+    fault(
+        "event_streamer",
+        OneCursorForAll,
+        "two_names_both_get_every_event",
+        "the_lag_is_the_time_of_the_oldest_event_not_acknowledged",
+        "the_backlogs_of_many_consumers_come_in_one_answer",
+        "a_backlog_is_the_same_for_every_process",
+    ),
+    fault(
+        "event_streamer",
+        CursorsBelongToShards,
+        "a_cursor_outlives_a_change_of_the_number_of_shards",
+    ),
+    fault(
+        "event_streamer",
+        PassingReadersShare,
+        "passing_readers_share_nothing_and_start_at_the_latest",
+    ),
+    fault(
+        "event_streamer",
+        LatestIsDecidedByTheFirstReceive,
+        "from_latest_begins_after_what_was_sent_before_the_opening",
+        "passing_readers_share_nothing_and_start_at_the_latest",
+        "from_latest_has_no_effect_on_a_name_with_a_cursor",
+    ),
+    fault(
+        "event_streamer",
+        LosesPartitionsOfShards,
+        "shards_share_the_topic_with_nothing_lost_and_nothing_twice",
+        "shards_that_are_open_together_each_receive_their_own",
+        "a_cursor_outlives_a_change_of_the_number_of_shards",
+    ),
+    fault(
+        "event_streamer",
+        NoBacklog,
+        "the_lag_is_the_time_of_the_oldest_event_not_acknowledged",
+        "the_lag_is_the_oldest_of_all_partitions",
+        "a_backlog_is_the_number_and_the_oldest_of_the_events_not_acknowledged",
+        "the_backlogs_of_many_consumers_come_in_one_answer",
+        "a_backlog_is_over_all_partitions_of_its_topic",
+        "a_backlog_stops_counting_at_ten_thousand_at_the_earliest",
+        "a_backlog_is_the_same_for_every_process",
+    ),
+)

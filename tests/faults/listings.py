@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tests.faults import Wrapper
-from tests.faults.table import Fault, fault
+from tests.faults.fault import Fault, fault
 from workflow.protocols import (
     Change,
     Count,

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from tests.faults import Wrapper
-from tests.faults.table import Fault, fault
+from tests.faults.fault import Fault, fault
 from workflow.protocols import Holding, Member
 
 

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 
 from tests.faults import Wrapper
+from tests.faults.fault import Fault, fault
 from workflow.protocols import Lease
 
 _numbers = count(1)
@@ -104,3 +105,72 @@ class NeverGivesWay(Wrapper):
     async def hold(self, role: str, *, group: str = "") -> AsyncIterator[Lease]:
         async with self.real.hold(role, group=group) as lease:
             yield _Changed(lease, lost=asyncio.Event())  # type: ignore[misc]
+
+
+FAULTS: tuple[Fault, ...] = (
+    fault(
+        "role_scheduler",
+        HeldTwice,
+        "a_role_has_one_holder_at_a_time",
+        "a_role_is_exclusive_within_one_process_too",
+        "waiting_for_a_role_can_be_cancelled_and_leaves_no_trace",
+        "the_token_rises_with_each_takeover",
+        "a_holder_keeps_its_role_for_longer_than_the_lease",
+        "a_process_that_holds_a_role_is_a_member_and_describes_itself",
+        "a_member_wants_the_roles_it_holds_and_those_it_waits_for",
+        "a_member_that_lives_is_renewed",
+        "a_holding_names_the_role_its_holder_and_its_token",
+        "a_role_that_was_released_names_its_last_holder",
+    ),
+    fault(
+        "role_scheduler",
+        KeptByAFailedHolder,
+        "a_role_is_released_when_its_holder_fails",
+    ),
+    fault(
+        "role_scheduler",
+        GhostsOfCancelledWaiters,
+        "waiting_for_a_role_can_be_cancelled_and_leaves_no_trace",
+        "a_waiter_cancelled_as_the_role_is_handed_to_it_does_not_keep_it",
+        "a_member_wants_the_roles_it_holds_and_those_it_waits_for",
+    ),
+    fault(
+        "role_scheduler",
+        TokenStandsStill,
+        "the_token_rises_with_each_takeover",
+        "a_role_that_was_released_names_its_last_holder",
+    ),
+    fault(
+        "role_scheduler",
+        AlwaysUnclean,
+        "a_role_that_is_released_is_handed_over_at_once",
+        "a_role_is_released_when_its_holder_fails",
+        "a_role_never_held_before_is_clean_and_not_lost",
+    ),
+    fault(
+        "role_scheduler",
+        GroupsByAnotherRule,
+        "groups_stay_whole_and_are_spread_over_the_processes",
+        "a_process_that_joins_later_is_given_its_share",
+        "what_a_leaving_process_held_goes_to_those_that_stay",
+        "what_a_dead_process_held_goes_to_those_that_live",
+        backend="sqlite",
+    ),
+    fault(
+        "role_scheduler",
+        AlwaysClean,
+        "the_role_of_a_holder_that_died_is_taken_over_within_the_lease_time",
+        "a_holder_that_is_cut_off_for_too_long_is_told_that_it_lost_the_role",
+        backend="sqlite",
+    ),
+    fault(
+        "role_scheduler",
+        NeverGivesWay,
+        "groups_stay_whole_and_are_spread_over_the_processes",
+        "a_process_that_joins_later_is_given_its_share",
+        "what_a_leaving_process_held_goes_to_those_that_stay",
+        "what_a_dead_process_held_goes_to_those_that_live",
+        "a_holder_that_is_cut_off_for_too_long_is_told_that_it_lost_the_role",
+        backend="sqlite",
+    ),
+)

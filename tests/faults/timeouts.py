@@ -1,6 +1,5 @@
 """Timeout stores that are wrong in one way each."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -8,8 +7,9 @@ from datetime import datetime, timedelta
 import msgspec
 
 from tests.faults import Wrapper
-from workflow._model.timer import TimeoutPage, TimeoutRecord
+from tests.faults.fault import Fault, fault
 from workflow.errors import TimeoutNotFound
+from workflow.protocols import TimeoutPage, TimeoutQuery, TimeoutRecord
 
 
 class CreatesAgain(Wrapper):
@@ -82,14 +82,68 @@ class PostponesToWriteEverything(Wrapper):
     """Writes the whole timer where three fields were meant."""
 
     async def postpone(self, timeouts: Sequence[TimeoutRecord]) -> None:
-        known = {t.id for timeout in timeouts for t in await self.real.list(timeout.workflow_name)}
+        known = {t.id for timeout in timeouts for t in await self.real.list(self._all(timeout))}
         written = [timeout for timeout in timeouts if timeout.id in known]
         await self.real.cancel([timeout.id for timeout in written])
         await self.real.create(written)
 
+    @staticmethod
+    def _all(timeout: TimeoutRecord) -> TimeoutQuery:
+        return TimeoutQuery(workflow_name=timeout.workflow_name, completed=True, limit=10_000)
 
-class NeverWakes(Wrapper):
-    """Waits for timers for ever."""
 
-    async def wait_for_timeouts(self, workflow_name: str) -> None:
-        await asyncio.Event().wait()
+FAULTS: tuple[Fault, ...] = (
+    fault(
+        "timeout_store",
+        CreatesAgain,
+        "a_timer_created_again_is_left_as_it_is",
+    ),
+    fault(
+        "timeout_store",
+        ClaimsWithoutPostponing,
+        "a_timer_is_read_back_in_every_field",
+        "due_timers_come_in_the_order_they_are_due",
+        "a_claim_postpones_and_is_counted",
+        "of_many_who_claim_at_once_each_timer_goes_to_one",
+    ),
+    fault(
+        "timeout_store",
+        NotDueAtItsTime,
+        "a_timer_is_due_at_exactly_its_time_and_not_before",
+        "a_claim_postpones_and_is_counted",
+        "a_page_says_when_the_next_of_the_others_is_due",
+        "only_timers_of_the_asked_statuses_and_workflow_are_claimed",
+        "postponing_writes_due_time_attempt_and_error_only",
+        "a_timer_may_be_brought_forward",
+        "of_many_who_claim_at_once_each_timer_goes_to_one",
+    ),
+    fault(
+        "timeout_store",
+        ClaimsTheLatestFirst,
+        "due_timers_come_in_the_order_they_are_due",
+    ),
+    fault(
+        "timeout_store",
+        CompletesByRemoving,
+        "the_conditions_of_timers_find_those_of_the_model",
+        "a_timer_created_again_is_left_as_it_is",
+        "completed_timers_stay_and_cancelled_ones_go_and_neither_is_due",
+    ),
+    fault(
+        "timeout_store",
+        CompletesTheUnknown,
+        "unknown_ids_are_an_error_to_complete_and_none_to_cancel",
+    ),
+    fault(
+        "timeout_store",
+        ForgetsWhatIsNext,
+        "a_timer_is_due_at_exactly_its_time_and_not_before",
+        "a_page_says_when_the_next_of_the_others_is_due",
+        "a_page_that_is_full_says_that_more_are_due",
+    ),
+    fault(
+        "timeout_store",
+        PostponesToWriteEverything,
+        "postponing_writes_due_time_attempt_and_error_only",
+    ),
+)

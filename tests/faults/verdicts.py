@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tests.faults import Wrapper
-from tests.faults.table import Fault, fault
+from tests.faults.fault import Fault, fault
 from workflow.protocols import Change, HeldCallback, NewVersion, Outcome, Verdict, refused
 
 

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any
 
 from tests.faults import Wrapper
-from tests.faults.table import Fault, fault
+from tests.faults.fault import Fault, fault
 from workflow.protocols import Subscription, WakeUp
 
 

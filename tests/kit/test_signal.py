@@ -45,9 +45,9 @@ async def test_it_wakes_the_waiters_of_another_event_loop() -> None:
 
     thread = threading.Thread(target=lambda: asyncio.run(wait_there()))
     thread.start()
-    await asyncio.to_thread(started.wait, SOON)
+    assert started.wait(SOON)
     signal.set()
-    await asyncio.to_thread(thread.join, SOON)
+    thread.join(SOON)
     assert woken.is_set()
 
 

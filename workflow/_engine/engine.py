@@ -5,6 +5,7 @@ import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
@@ -89,7 +90,8 @@ class Engine(Core):
         self.codec = codec
         self.tracing = Tracing(tracer_provider)
         self.invoker = Invoker(safe_logger)
-        self._texts = {int(status): definition.status_text(status) for status in definition.status_type}
+        status_type: type[IntEnum] = definition.status_type
+        self._texts = {int(status): definition.status_text(status) for status in status_type}
         self._numbers = {text: number for number, text in self._texts.items()}
 
     def encode(self, value: Any, run_id: str | None) -> bytes:

@@ -12,7 +12,10 @@ from .._model.record import Record, Version
 
 
 class Runs(Protocol):
-    """Runs and their histories. Proved by `workflow_adapters.conformance.records`, `.changes`, `.listing`, `.races`.
+    """Runs and their histories.
+
+    Proved by `workflow_adapters.conformance`: `records`, `verdicts`, `takes`, `marks`, `races`, `model`, `listing`,
+    `filters`, `pages`, `histories`, `sweeps`.
 
     Every later read, in any process, sees the writes of a call that has returned (no reads from replicas).
 

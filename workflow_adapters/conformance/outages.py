@@ -3,9 +3,10 @@
 
 import asyncio
 from collections.abc import Awaitable
+from typing import cast
 
 from workflow.errors import OutcomeUnknown, Unavailable
-from workflow.protocols import WHOLE, TimeoutQuery, Verdict
+from workflow.protocols import WHOLE, TimeoutQuery, Verdict, WakeUp, WakeUps
 
 from ._kit import Capability, Subject, cases_of
 from ._values import NOW, WORKFLOW, abandoned, created, moved, one, put, settled, timer
@@ -75,6 +76,32 @@ async def a_change_sent_again_after_an_outage_is_written_once(subject: Subject) 
     assert [row.version for row in await subject.records.history("run")] == list(range(1, 7))
     page = await subject.records.list_outbox(WORKFLOW, now=NOW, limit=100)
     assert [waiting.event.version for waiting in page.events] == list(range(1, 7))
+
+
+@case("contract: WakeUps", needs=[Capability.UNREACHABLE, Capability.WAKE_UPS])
+async def a_subscription_to_the_outbox_outlives_an_outage(subject: Subject) -> None:
+    async def wait_until_the_run_is_there() -> None:
+        async with cast("WakeUps", subject.records).subscribe(WakeUp.OUTBOX, WORKFLOW) as subscription:
+            subscribed.set()
+            found = False
+            while not found:
+                try:
+                    await subscription.wait()
+                    found = bool((await subject.records.list_outbox(WORKFLOW, now=NOW, limit=1)).events)
+                except Unavailable:
+                    await asyncio.sleep(0.05)
+
+    subscribed = asyncio.Event()
+    waiting = asyncio.ensure_future(wait_until_the_run_is_there())
+    try:
+        await subscribed.wait()
+        await subject.factory.cut(subject.backend)
+        await asyncio.sleep(0.1)
+        await _back(subject)
+        await put(subject.records, created("run"))
+        await waiting
+    finally:
+        await abandoned(waiting)
 
 
 events_case = cases_of("events")

@@ -37,11 +37,11 @@ FIRST_NAME = "select workflow_name from runs where workflow_name > ? order by wo
 # Two steps: for `(status, run_state) > (?, ?)` SQLite would step through all rows of the group that is to be skipped.
 NEXT_STATE = """
 select run_state from runs indexed by runs_done
-where workflow_name = ? and status = ? and run_state > ? and run_state > 3 order by run_state limit 1
+where workflow_name = ? and status = ? and run_state > ? and +run_state > 3 order by run_state limit 1
 """
 NEXT_STATUS = """
 select status from runs indexed by runs_done
-where workflow_name = ? and status > ? and run_state > 3 order by status limit 1
+where workflow_name = ? and status > ? and +run_state > 3 order by status limit 1
 """
 BY_SEQ = f"select {RECORD} from present where seq = ?"
 
@@ -137,7 +137,7 @@ where workflow_name = ? and failing = version and run_state in (1, 2, 3) group b
 FINISHED = """
 select count(*) from (
     select 1 from runs indexed by runs_done
-    where workflow_name = ? and status = ? and run_state = ? and run_state > 3 limit ?
+    where workflow_name = ? and status = ? and run_state = ? and +run_state > 3 limit ?
 )
 """
 
@@ -238,7 +238,7 @@ def _finished_groups(connection: sqlite3.Connection, name: str) -> Iterator[tupl
 
 PREFIX = "foreign_id >= ? and foreign_id < ?"
 # Word for word the conditions of partial indexes: SQLite compares them as text.
-DONE = "run_state > 3"
+DONE = "+run_state > 3"
 LIVING = "run_state < 4"
 
 

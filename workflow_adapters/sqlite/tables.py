@@ -136,11 +136,11 @@ _LISTINGS = (
     # Finished runs. The columns at the end let filters be judged, and rows be sorted, without a look at the table.
     """
     create index runs_done on runs (workflow_name, status, run_state, created, seq, updated)
-    where run_state > 3
+    where +run_state > 3 -- the plus keeps this from being taken for the range to search
     """,
     """
     create index runs_ended on runs (workflow_name, updated, created, status, run_state)
-    where run_state > 3
+    where +run_state > 3
     """,
     """
     create index runs_failing on runs (workflow_name, status, run_state, created, failing, version)
