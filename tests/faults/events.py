@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import cast
 
 from tests.faults import Wrapper
 from tests.faults.fault import Fault, fault
@@ -19,8 +20,7 @@ class _Streamer(Wrapper):
         self, topic: str, name: str, *, shard: Shard, from_latest: bool = False
     ) -> AsyncIterator[EventReceiver]:
         async with self.real.receiver(topic, name, shard=shard, from_latest=from_latest) as receiver:
-            wrapped: EventReceiver = self.wrap(receiver)  # type: ignore[assignment]
-            yield wrapped
+            yield cast("EventReceiver", self.wrap(receiver))
 
 
 class _AcksAtOnce(Wrapper):
@@ -145,14 +145,15 @@ class PassingReadersShare(Wrapper):
         return opening
 
 
-class _OpensLate:
+class _OpensLate(EventReceiver):
     def __init__(self, opening: AbstractAsyncContextManager[EventReceiver]) -> None:
-        self._opening, self._receiver = opening, None  # type: ignore[var-annotated]
+        self._opening = opening
+        self._receiver: EventReceiver | None = None
 
     async def receive(self, limit: int) -> Sequence[Event]:
         if self._receiver is None:
             self._receiver = await self._opening.__aenter__()
-        return await self._receiver.receive(limit)  # type: ignore[no-any-return,attr-defined]
+        return await self._receiver.receive(limit)
 
     async def ack(self, events: Sequence[Event]) -> None:
         if self._receiver is not None:
@@ -172,7 +173,7 @@ class LatestIsDecidedByTheFirstReceive(Wrapper):
     ) -> AsyncIterator[EventReceiver]:
         late = _OpensLate(self.real.receiver(topic, name, shard=shard, from_latest=from_latest))
         try:
-            yield late  # type: ignore[misc]
+            yield late
         finally:
             await late.close()
 
@@ -193,7 +194,7 @@ class LosesPartitionsOfShards(Wrapper):
         self, topic: str, name: str, *, shard: Shard, from_latest: bool = False
     ) -> AsyncIterator[EventReceiver]:
         async with self.real.receiver(topic, name, shard=shard, from_latest=from_latest) as receiver:
-            yield _SkipsAPartition(receiver) if shard.total > 1 else receiver  # type: ignore[misc]
+            yield cast("EventReceiver", _SkipsAPartition(receiver)) if shard.total > 1 else receiver
 
 
 class NoBacklog(Wrapper):

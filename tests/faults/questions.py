@@ -33,7 +33,7 @@ class OutboxNewestFirst(Wrapper):
     """Reads the outbox from its head."""
 
     async def list_outbox(self, workflow_name: str, *, now: datetime, limit: int) -> OutboxPage:
-        page = await self.real.list_outbox(workflow_name, now=now, limit=10_000)
+        page: OutboxPage = await self.real.list_outbox(workflow_name, now=now, limit=10_000)
         return msgspec.structs.replace(page, events=page.events[::-1][:limit])
 
 
@@ -41,7 +41,7 @@ class DelayedEventsStarve(Wrapper):
     """Fills a page with immediate events first."""
 
     async def list_outbox(self, workflow_name: str, *, now: datetime, limit: int) -> OutboxPage:
-        page = await self.real.list_outbox(workflow_name, now=now, limit=10_000)
+        page: OutboxPage = await self.real.list_outbox(workflow_name, now=now, limit=10_000)
         events = sorted(page.events, key=lambda waiting: waiting.due_at is not None)
         return msgspec.structs.replace(page, events=tuple(events[:limit]))
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
+from typing import cast
 
 from tests.faults import Wrapper
 from tests.faults.fault import Fault, fault
@@ -77,7 +78,7 @@ class TokenStandsStill(Wrapper):
     @asynccontextmanager
     async def hold(self, role: str, *, group: str = "") -> AsyncIterator[Lease]:
         async with self.real.hold(role, group=group) as lease:
-            yield _Changed(lease, token=1)  # type: ignore[misc]
+            yield cast("Lease", _Changed(lease, token=1))
 
 
 class AlwaysUnclean(Wrapper):
@@ -86,7 +87,7 @@ class AlwaysUnclean(Wrapper):
     @asynccontextmanager
     async def hold(self, role: str, *, group: str = "") -> AsyncIterator[Lease]:
         async with self.real.hold(role, group=group) as lease:
-            yield _Changed(lease, unclean=True)  # type: ignore[misc]
+            yield cast("Lease", _Changed(lease, unclean=True))
 
 
 class AlwaysClean(Wrapper):
@@ -95,7 +96,7 @@ class AlwaysClean(Wrapper):
     @asynccontextmanager
     async def hold(self, role: str, *, group: str = "") -> AsyncIterator[Lease]:
         async with self.real.hold(role, group=group) as lease:
-            yield _Changed(lease, unclean=False)  # type: ignore[misc]
+            yield cast("Lease", _Changed(lease, unclean=False))
 
 
 class NeverGivesWay(Wrapper):
@@ -104,7 +105,7 @@ class NeverGivesWay(Wrapper):
     @asynccontextmanager
     async def hold(self, role: str, *, group: str = "") -> AsyncIterator[Lease]:
         async with self.real.hold(role, group=group) as lease:
-            yield _Changed(lease, lost=asyncio.Event())  # type: ignore[misc]
+            yield cast("Lease", _Changed(lease, lost=asyncio.Event()))
 
 
 FAULTS: tuple[Fault, ...] = (

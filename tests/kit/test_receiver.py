@@ -164,6 +164,80 @@ async def test_a_slow_consumer_reads_from_the_log_again(monkeypatch: pytest.Monk
         assert await received(receiver, 39, limit=3) == [str(number) for number in range(1, 40)]
 
 
+class GatedLog(Log):
+    """Each read begins when the test opens its gate, and ends when the test opens the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates: list[asyncio.Future[None]] = []
+
+    async def _turns(self) -> None:
+        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.gates.append(gate)
+        await gate
+
+    async def open_gate(self) -> None:
+        """Let the read that waits longest go on, up to its next gate."""
+        async with asyncio.timeout(SOON):
+            while not self.gates:
+                await asyncio.sleep(0)
+        self.gates.pop(0).set_result(None)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+def _attached(log: Log, tail: Tail, topic: str) -> LogReceiver:
+    receiver = LogReceiver(topic, "name", [0], log, AckBuffer(_nothing, _LOG))
+    tail.attach(receiver)
+    return receiver
+
+
+async def test_a_receiver_that_opens_while_the_tail_finds_the_end_misses_nothing() -> None:
+    """The tail begins behind an event that was sent after the receiver had looked up its position."""
+    log = GatedLog()
+    async with following(log) as tail:
+        receiver = _attached(log, tail, "topic")
+        receiver.start({0: 0}, end=0)
+        log.append("topic", "sent meanwhile")
+        receiving = asyncio.ensure_future(received(receiver, 1))
+        for _ in range(4):  # the end of the log, then the receiver's own read
+            await log.open_gate()
+        assert await receiving == ["sent meanwhile"]
+
+
+async def test_a_receiver_of_a_topic_that_a_read_does_not_cover_misses_nothing() -> None:
+    """It opens while the tail reads for other topics, and the tail goes past an event of its topic."""
+    log = GatedLog()
+    async with following(log) as tail:
+        _attached(log, tail, "other").start({0: 0}, end=0)
+        for _ in range(2):
+            await log.open_gate()
+        tail.wake()
+        for _ in range(2):
+            await asyncio.sleep(0)
+        receiver = _attached(log, tail, "topic")
+        receiver.start({0: 0}, end=0)
+        log.append("topic", "sent meanwhile")
+        receiving = asyncio.ensure_future(received(receiver, 1))
+        for _ in range(4):
+            await log.open_gate()
+        assert await receiving == ["sent meanwhile"]
+
+
+async def test_what_the_tail_goes_past_during_a_catch_up_is_read_in_another() -> None:
+    log = GatedLog()
+    receiver = LogReceiver("topic", "name", [0], log, AckBuffer(_nothing, _LOG))
+    log.append("topic", "old")
+    receiver.start({0: 0}, end=1)
+    receiving = asyncio.ensure_future(received(receiver, 2))
+    await log.open_gate()  # it has looked, and has not got its answer
+    log.append("topic", "sent meanwhile")
+    receiver.miss()
+    for _ in range(3):
+        await log.open_gate()
+    assert await receiving == ["old", "sent meanwhile"]
+
+
 @pytest.mark.parametrize("seed", range(60))
 async def test_every_receiver_gets_every_event_once_and_in_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Receivers come and go while this process and others append to several topics."""

@@ -25,7 +25,7 @@ async def test_who_starts_while_another_makes_the_settings_gets_the_others(datab
 
     async def start() -> int:
         async with database.backend(partitions=8) as backend:
-            return backend.event_streamer.partitions
+            return backend.event_streamer.partitions("topic")
 
     async with asyncio.timeout(20), connected(database.url) as another:
         change = another.transaction()

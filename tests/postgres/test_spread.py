@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from tests.postgres.database import Database
 from tests.soak.worker import Worker, start
 from workflow_adapters.conformance._values import until
-from workflow_adapters.postgres.placement import placed
 
 SHARDS = [f"spread/{index}-of-6" for index in range(1, 7)]
 PATIENCE = 30.0
@@ -100,22 +99,3 @@ async def test_who_stops_hands_over_at_once(database: Database) -> None:
             return stopped.pid not in held and await all_held()
 
         await _until(moved)
-
-
-def test_families_are_spread_apart_from_each_other() -> None:
-    """A process that holds a single shard of another workflow has no fewer of this one for it."""
-    singles = [f"w{number}/1-of-1" for number in range(12)]
-    groups = (*SHARDS, *singles)
-    for held in ({}, dict.fromkeys(singles, "a"), dict.fromkeys(SHARDS, "b")):
-        places = placed(dict.fromkeys("abc", groups), held)
-        counts = [sum(places[group] == process for group in SHARDS) for process in "abc"]
-        assert counts == [2, 2, 2], held
-    fresh = placed(dict.fromkeys("abc", singles), {})
-    assert set(fresh.values()) == set("abc"), "single shards of many workflows do not all go to one process"
-
-
-def test_a_group_stays_where_it_is_unless_somebody_has_too_few() -> None:
-    held = {group: "ab"[index % 2] for index, group in enumerate(SHARDS)}
-    assert placed(dict.fromkeys("ab", SHARDS), held) == held
-    moved = placed(dict.fromkeys("abc", SHARDS), held)
-    assert sum(moved[group] != held[group] for group in SHARDS) == 2
