@@ -40,9 +40,12 @@ _log = logging.getLogger("workflow.postgres")
 
 _NOTIFY = "select pg_notify($1, payload) from unnest($2::text[]) as payload"
 
+# A sequence says 1 before its first number is drawn and afterwards; `is_called` tells the two apart.
 _NUMBERS = """
-select (select last_value from {schema}.outbox_id_seq), (select last_value from {schema}.events_position_seq),
-    (select last_value from {schema}.held_callbacks_seq_seq), (select last_value from {schema}.timeouts_written),
+select (select last_value + is_called::integer from {schema}.outbox_id_seq),
+    (select last_value + is_called::integer from {schema}.events_position_seq),
+    (select last_value + is_called::integer from {schema}.held_callbacks_seq_seq),
+    (select last_value + is_called::integer from {schema}.timeouts_written),
     (select sum(token) + count(*) filter (where holder = '') from {schema}.leases)
 """
 
