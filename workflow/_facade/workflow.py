@@ -92,6 +92,7 @@ class Workflow(Steering[ObjectT, StatusT], Waiting[ObjectT, StatusT], Reading[Ob
         starting_point: StatusT | None = None,
         run_id: str | None = None,
         start_at: datetime | None = None,
+        actor: str = "",
     ) -> str:
         """Start a run for `foreign_id` and return its run ID, once it is durable.
 
@@ -101,6 +102,7 @@ class Workflow(Steering[ObjectT, StatusT], Waiting[ObjectT, StatusT], Reading[Ob
             starting_point: the first status; left out, the workflow's.
             run_id: makes the call idempotent: triggering the same run ID again is the same run.
             start_at: when its first step may run; left out, at once.
+            actor: who starts it; kept with the first version.
 
         Raises:
             WorkflowInProgress: a live run holds the foreign ID.
@@ -116,6 +118,7 @@ class Workflow(Steering[ObjectT, StatusT], Waiting[ObjectT, StatusT], Reading[Ob
             starting_point=starting_point,
             run_id=run_id,
             start_at=start_at,
+            actor=actor,
         )
 
     async def schedule(

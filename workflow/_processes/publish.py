@@ -5,7 +5,7 @@ import asyncio
 from .._declare.info import workflow_info
 from .._engine.engine import Engine
 from .._engine.error_text import safe_str
-from ..errors import BackendNotOpen, WorkflowError
+from ..errors import BackendNotOpen
 from ..options import DEFAULTS
 
 EVERY = 60.0
@@ -24,7 +24,7 @@ async def publish(engine: Engine) -> None:
             await asyncio.sleep(EVERY)
         except BackendNotOpen:
             return
-        except WorkflowError as error:
+        except Exception as error:  # noqa: BLE001 - reported; missing rights on the catalog must not end the workflow
             extra = {"workflow": engine.name}
             engine.logger.warning("the definition could not be published: %s", safe_str(error), extra=extra)
             await asyncio.sleep(RETRY)

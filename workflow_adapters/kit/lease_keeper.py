@@ -194,7 +194,7 @@ class LeaseKeeper:
                 pause = await self._round()
             except Exception as error:  # noqa: BLE001 - reported; no other task would start this loop again
                 self._log.warning("roles cannot be renewed: %s", _described(error))
-                # The store cannot be told of releases: nobody waits for that, the leases run out.
+                # The store cannot be told of releases: no task waits for that, the leases run out.
                 for lease in list(self._leaving):
                     self._drop(lease)
                 pause = self._lease_time * _RETRY
@@ -302,7 +302,7 @@ class LeaseKeeper:
             waiter.given.set_result(lease)
 
     def _watch(self) -> None:
-        """Give up in time what is not renewed in time, whatever the store is doing."""
+        """Give up in time the leases that are not renewed in time, also while the store does not answer."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None

@@ -164,6 +164,7 @@ class PostgresBackend(Backend):
                 release=release,
             ),
             PostgresTimeoutStore(writes=stream, reads=reads, signals=signals, schema=schema, safety_net=net),
+            release=release,
         )
 
     def parts(self) -> Sequence[object]:

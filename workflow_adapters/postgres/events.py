@@ -63,7 +63,7 @@ select partition, position from {schema}.cursors where topic = $1 and consumer =
 union all select null, max(position) from {schema}.events
 """
 
-# Only forward. What a crash of the server takes back is read again, so nobody waits for the disk.
+# Only forward. What a crash of the server takes back is read again, so it does not wait for the disk.
 _ACK = """
 insert into {schema}.cursors as c (topic, consumer, partition, position)
 select * from unnest($1::text[], $2::text[], $3::smallint[], $4::bigint[])
@@ -117,11 +117,16 @@ class PostgresEventStreamer(EventStreamer):
         )
         self._lock = lock_key(schema, APPEND_LOCK)
         self._events = PostgresEventLog(reads, schema)
-        self._tail = Tail(self._events, safety_net, _log)
-        self._acks = AckBuffer(self._write_acks, _log)
+        self._safety_net = safety_net
+        self._tail, self._acks = self._new_readers()
         self._following: asyncio.Task[None] | None = None
 
+    def _new_readers(self) -> tuple[Tail, AckBuffer]:
+        """What belongs to one event loop: each entering may be in another."""
+        return Tail(self._events, self._safety_net, _log), AckBuffer(self._write_acks, _log)
+
     async def __aenter__(self) -> Self:
+        self._tail, self._acks = self._new_readers()
         rows = await self._sends.write(self._partitions_sql, self._partitions)
         self._partitions = rows[0][0]
         self._signals.on("events", lambda _: self._tail.wake())
@@ -167,17 +172,19 @@ class PostgresEventStreamer(EventStreamer):
         self, topic: str, name: str, *, shard: Shard, from_latest: bool = False
     ) -> AsyncIterator[EventReceiver]:
         """Open a reading; see the port."""
+        # Those of this opening: a reading that lingers must not meet those of the next.
+        tail, acks = self._tail, self._acks
         partitions = list(shard.partitions(self._partitions))
-        receiver = LogReceiver(topic, name, partitions, self._events, self._acks)
+        receiver = LogReceiver(topic, name, partitions, self._events, acks)
         # Before the positions are read, so that what is sent meanwhile is handed over and not missed.
-        self._tail.attach(receiver)
+        tail.attach(receiver)
         try:
             await self._begin(receiver, partitions, from_latest=from_latest)
             yield receiver
         finally:
-            self._tail.detach(receiver)
+            tail.detach(receiver)
             if name:
-                await self._acks.flush()
+                await acks.flush()
 
     async def _begin(self, receiver: LogReceiver, partitions: Sequence[int], *, from_latest: bool) -> None:
         # Acknowledgements of this name that wait here belong to the cursor that is read now.

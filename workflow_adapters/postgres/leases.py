@@ -1,4 +1,4 @@
-"""The rows behind roles: who lives, who wants what, who holds what until when. The server's clock judges them."""
+"""The rows behind roles: live processes, their wishes, and leases with their ends. The server's clock judges them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta

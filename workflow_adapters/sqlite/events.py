@@ -59,7 +59,7 @@ select sum(unread), min(oldest) from (
     from read
 )
 """  # noqa: S608 - constants
-# Old events that every cursor of their topic has passed; a topic without readers is kept for nobody.
+# Old events that every cursor of their topic has passed; a topic without readers is not kept.
 _TRIM_OLD = """
 delete from events where position in (
     select position from events e where created < ? and not exists (
@@ -75,14 +75,18 @@ class SQLiteEventStreamer(EventStreamer):
         self._database, self._retention = database, retention
         self._partitions = PARTITIONS
         self._events = SQLiteEventLog(database)
-        # The database looks whether the file has changed: that is the safety net.
-        self._tail = Tail(self._events, None, _log)
-        self._acks = AckBuffer(self._write_acks, _log)
+        self._tail, self._acks = self._new_readers()
         self._tasks: list[asyncio.Task[None]] = []
         database.signals.on("events", lambda _: self._tail.wake())
 
+    def _new_readers(self) -> tuple[Tail, AckBuffer]:
+        """What belongs to one event loop: each entering may be in another."""
+        # The database looks whether the file has changed: that is the safety net of the tail.
+        return Tail(self._events, None, _log), AckBuffer(self._write_acks, _log)
+
     async def __aenter__(self) -> Self:
         self._partitions = self._database.partitions
+        self._tail, self._acks = self._new_readers()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._tail.follow()), loop.create_task(self._trim())]
         return self
@@ -119,17 +123,19 @@ class SQLiteEventStreamer(EventStreamer):
         self, topic: str, name: str, *, shard: Shard, from_latest: bool = False
     ) -> AsyncIterator[EventReceiver]:
         """Open a reading; see the port."""
+        # Those of this opening: a reading that lingers must not meet those of the next.
+        tail, acks = self._tail, self._acks
         partitions = list(shard.partitions(self._partitions))
-        receiver = LogReceiver(topic, name, partitions, self._events, self._acks)
+        receiver = LogReceiver(topic, name, partitions, self._events, acks)
         # Before the positions are read, so that what is sent meanwhile is handed over and not missed.
-        self._tail.attach(receiver)
+        tail.attach(receiver)
         try:
             await self._begin(receiver, partitions, from_latest=from_latest)
             yield receiver
         finally:
-            self._tail.detach(receiver)
+            tail.detach(receiver)
             if name:
-                await self._acks.flush()
+                await acks.flush()
 
     async def _begin(self, receiver: LogReceiver, partitions: Sequence[int], *, from_latest: bool) -> None:
         # Acknowledgements of this name that wait here belong to the cursor that is read now.

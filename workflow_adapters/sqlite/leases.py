@@ -1,4 +1,4 @@
-"""The rows behind roles: who lives, who wants what, and who holds what until when.
+"""The rows behind roles: live processes, their wishes, and leases with their ends.
 
 One heartbeat is one transaction. The machine's clock judges: all processes of a file are on one machine.
 

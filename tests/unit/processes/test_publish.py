@@ -52,11 +52,12 @@ def test_a_definition_is_published_every_minute_until_the_workflow_stops() -> No
     virtually(main())
 
 
+@pytest.mark.parametrize("error", [Unavailable("away"), PermissionError("no right to the catalog")])
 @pytest.mark.parametrize("failures", [1, 3])
-def test_a_store_that_is_away_is_tried_again_soon(failures: int) -> None:
+def test_a_publication_that_failed_is_tried_again_soon(failures: int, error: Exception) -> None:
     async def main() -> None:
         catalog = Catalog()
-        catalog.errors += [Unavailable("away")] * failures
+        catalog.errors += [error] * failures
         task = asyncio.ensure_future(publish(engine(backend(catalog))))
         await asyncio.sleep(failures * RETRY + EVERY / 2)
         task.cancel()
