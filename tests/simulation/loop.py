@@ -12,6 +12,8 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any
 
+from anyio._backends._asyncio import CancelScope
+
 PROCESS: contextvars.ContextVar[Any] = contextvars.ContextVar("simulated_process", default=None)
 """Which simulated process a task belongs to; None for the world, its clients and its network."""
 
@@ -58,6 +60,16 @@ class _Task(asyncio.Task):  # type: ignore[type-arg]
         return getattr(self, "number", 0)
 
 
+def _age_of(scope: Any) -> int:
+    loop = asyncio._get_running_loop()
+    # It has no room for a number of its own. The loop keeps it, so that its id is not given to another one.
+    return loop.scopes.setdefault(id(scope), (len(loop.scopes), scope))[0] if isinstance(loop, SimLoop) else 0
+
+
+# anyio keeps nested cancel scopes in a set too, which is walked at a cancellation.
+CancelScope.__hash__ = _age_of  # type: ignore[method-assign]
+
+
 class SimLoop(asyncio.SelectorEventLoop):
     """The loop; `budget` is how many turns it makes before it declares a livelock."""
 
@@ -68,6 +80,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._numbers = 0
         self.turns = 0
         self._held_back: list[Any] = []
+        self.scopes: dict[int, tuple[int, Any]] = {}
         selector = _NoSelector()
         selector.loop = self
         super().__init__(selector)
