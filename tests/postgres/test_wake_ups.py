@@ -36,7 +36,7 @@ async def test_a_look_at_the_outbox_without_a_subscription_leaves_the_relay_of_a
             await _quiet(relay)
             await sweeping.record_store.list_outbox(name, now=datetime.now(UTC), limit=2)
             await sweeping.record_store.store([change])
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await relay.wait()
 
 
@@ -54,7 +54,7 @@ async def test_without_listening_the_numbers_of_the_sequences_wake_the_subscribe
         ):
             await _quiet(outbox)
             await writing.record_store.store([change])
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await outbox.wait()
             await _quiet(held)
             now = datetime.now(UTC)
@@ -68,5 +68,5 @@ async def test_without_listening_the_numbers_of_the_sequences_wake_the_subscribe
                 expires_at=now + LONG,
             )
             await writing.record_store.hold(callback)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await held.wait()
