@@ -21,6 +21,9 @@ LIMIT = timedelta(seconds=5)
 LIMIT_ON_FILES = timedelta(seconds=8)
 """The same where leases have to run out."""
 
+PATIENCE = timedelta(minutes=1)
+"""A case that no fault explains gets this long: it may have been late because the whole machine stood still."""
+
 PORTS = {
     "record_store": ("records", "outbox"),
     "event_streamer": ("events",),
@@ -29,7 +32,16 @@ PORTS = {
 }
 
 
-async def _examined(make: Callable[[], Factory], cases: list[Case], limit: timedelta = LIMIT) -> Report:
+async def _failed(
+    make: Callable[[], Factory], cases: list[Case], expected: frozenset[str], limit: timedelta = LIMIT
+) -> set[str]:
+    """The cases that fail; those that nobody expects to fail are tried a second time, with patience."""
+    failed = set((await _examined(make, cases, limit)).failed)
+    odd = [case for case in cases if case.name in failed - expected]
+    return (failed & expected) | set((await _examined(make, odd, PATIENCE)).failed)
+
+
+async def _examined(make: Callable[[], Factory], cases: list[Case], limit: timedelta) -> Report:
     """Run these cases side by side: those that wait in vain then cost the limit once, not each."""
     report = Report()
 
@@ -71,14 +83,13 @@ def _on_files(factory: Callable[[Path], Factory], directory: Path) -> Callable[[
 async def test_a_fault_is_noticed_by_the_cases_that_name_it_and_by_no_other(chosen: Fault, tmp_path: Path) -> None:
     cases = [case for case in CASES if case.port in PORTS[chosen.port]]
     if chosen.backend == "memory":
-        report = await _examined(faulty(MemoryFactory, chosen.port, chosen.wrap), cases)
+        failed = await _failed(faulty(MemoryFactory, chosen.port, chosen.wrap), cases, chosen.noticed_by)
     else:
         # what memory can do is examined there: here only what needs more
         cases = [case for case in cases if case.needs & set(MemoryFactory.lacks)]
-        report = await _examined(
-            _on_files(faulty(SQLiteFactory, chosen.port, chosen.wrap), tmp_path), cases, LIMIT_ON_FILES
-        )
-    assert set(report.failed) == chosen.noticed_by
+        make = _on_files(faulty(SQLiteFactory, chosen.port, chosen.wrap), tmp_path)
+        failed = await _failed(make, cases, chosen.noticed_by, LIMIT_ON_FILES)
+    assert failed == chosen.noticed_by
 
 
 @pytest.mark.parametrize("port", PORTS)
@@ -86,10 +97,10 @@ async def test_a_fault_is_noticed_by_the_cases_that_name_it_and_by_no_other(chos
 async def test_a_wrapper_that_changes_nothing_is_not_a_fault(backend: str, port: str, tmp_path: Path) -> None:
     cases = [case for case in CASES if case.port in PORTS[port]]
     if backend == "memory":
-        report = await _examined(faulty(MemoryFactory, port, Wrapper), cases)
+        report = await _examined(faulty(MemoryFactory, port, Wrapper), cases, PATIENCE)
     else:
         cases = [case for case in cases if case.needs & set(MemoryFactory.lacks)]
-        report = await _examined(_on_files(faulty(SQLiteFactory, port, Wrapper), tmp_path), cases, LIMIT_ON_FILES)
+        report = await _examined(_on_files(faulty(SQLiteFactory, port, Wrapper), tmp_path), cases, PATIENCE)
     assert report.failed == {}
     assert report.passed
 

@@ -6,6 +6,7 @@ later visit. Its result carries its id as attempt id, so it is applied once even
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -98,22 +99,21 @@ class TimeoutPoller:
             await self._wake.sleep()
             return
         now = self._engine.now()
+        in_hand = {timeout.id for timeout in self._tasks.values()}
         at_most = min(self._polls[status] for status in self._held)  # asked before the look: roles may go meanwhile
         page = await self._engine.timeouts.claim_due(
             self._engine.name, tuple(self._held), now=now, until=now + CLAIM, limit=room
         )
         if page.timeouts:
-            await self._fire_all(page.timeouts)
+            # A claim that ran out while its handler still runs here was renewed by this one. What was in hand before
+            # the look may be complete by now, so it counts from then: it does not fire a second time.
+            await self._fire_all([timeout for timeout in page.timeouts if timeout.id not in in_hand])
             return
         await self._wake.sleep(until=page.next_due, at_most=at_most)
 
-    async def _fire_all(self, timeouts: tuple[TimeoutRecord, ...]) -> None:
+    async def _fire_all(self, timeouts: Sequence[TimeoutRecord]) -> None:
         records = await self._engine.records.lookup([timeout.run_id for timeout in timeouts])
-        # A claim that ran out while its handler still runs here was renewed by claiming it again.
-        in_hand = {timeout.id for timeout in self._tasks.values()}
         for timeout in timeouts:
-            if timeout.id in in_hand:
-                continue
             task = asyncio.get_running_loop().create_task(self._fire(timeout, records.get(timeout.run_id)))
             self._tasks[task] = timeout
             task.add_done_callback(self._fired)

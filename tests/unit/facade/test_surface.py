@@ -18,7 +18,7 @@ def test_the_public_surface_is_what_the_design_names(name: str) -> None:
             "running": "()",
             "stop": "(drain)",
             "states": "()",
-            "trigger": "(foreign_id, initial_value, *, starting_point, run_id, start_at)",
+            "trigger": "(foreign_id, initial_value, *, starting_point, run_id, start_at, actor)",
             "schedule": "(foreign_id, spec, *, timezone, initial_value, filter)",
             "callback": "(foreign_id, status, payload, *, run_id, actor)",
             "wait_for": "(foreign_id, status, *, run_id, timeout)",
