@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from tests.e2e.model import PATIENCE, Status, Thing
 from tests.postgres.database import Database, fresh
+from workflow import Builder, Run
 from workflow_adapters.conformance._values import created, moved
 from workflow_adapters.postgres import PostgresBackend, SchemaAhead, SchemaBehind, SchemaForeign
 from workflow_adapters.postgres.migrations import CURRENT, MIGRATIONS, script
@@ -183,3 +185,24 @@ async def test_a_person_reads_the_object_as_json(database: Database) -> None:
 async def test_a_server_without_fsync_is_refused_by_the_setting_it_shows(database: Database) -> None:
     """R-33: a store that may lose what it acknowledged must be asked for."""
     assert await database.beside.fetchval("show fsync") == "on", "the tests themselves must not run on a kinder server"
+
+
+async def test_a_schema_that_is_dropped_and_made_again_is_worked_on_at_once(database: Database) -> None:
+    """The connections remember the numbers of its types, which are others now."""
+    builder = Builder("moving", Thing, Status)
+
+    @builder.step(Status.A, to=Status.B)
+    async def work(run: Run[Thing, Status]) -> Status:
+        return Status.B
+
+    async with database.backend() as backend:
+        wf = builder.build(backend)
+        async with wf.running():
+            await asyncio.gather(*(wf.trigger(f"before {number}") for number in range(20)))
+            await database.beside.execute(f'drop schema "{database.schema}" cascade')
+            async with database.backend():
+                pass  # it makes the tables
+            for number in range(10):
+                await wf.trigger(f"after {number}")
+            for number in range(10):
+                await wf.wait_for(f"after {number}", Status.B, timeout=PATIENCE)

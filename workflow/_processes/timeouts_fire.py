@@ -194,7 +194,11 @@ class TimeoutPoller:
             engine.debug("skipping update", record, process)
             await engine.timeouts.complete([timeout.id])
             return None
-        outcome = await engine.commits.apply(version)
+        try:
+            outcome = await engine.commits.apply(version)
+        except Exception as error:  # noqa: BLE001 - a result the store refuses is a failed attempt too
+            await self._fail(timeout, declared, record, error, process)
+            return None
         if outcome.verdict is Verdict.CONFLICT and outcome.record is not None:
             return outcome.record
         if version.record.visit != timeout.visit or version.record.run_state.finished:

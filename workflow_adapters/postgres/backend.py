@@ -35,6 +35,9 @@ _OLDEST = 15_00_00
 _LOCK_TIMEOUT = "50ms"
 """How long a batch waits for another transaction's insert of the same key before that change is left out."""
 
+_USERS_LOCK_TIMEOUT = "5s"
+"""How long a statement of `on_commit` waits for a row that another transaction holds."""
+
 _CONNECT_WITHIN = 10.0
 
 _OPENING_IDLE = "60s"
@@ -191,7 +194,7 @@ def _records(
 ) -> PostgresRecordStore:
     records = PostgresRecordStore(
         commits=connections.lane("commits", 2, lock_timeout=_LOCK_TIMEOUT),
-        calls=connections.lane("on_commit", 4, lock_timeout=_LOCK_TIMEOUT),
+        calls=connections.lane("on_commit", 4, lock_timeout=_USERS_LOCK_TIMEOUT),
         reads=reads,
         side=side,
         schema=schema,

@@ -9,14 +9,17 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TypeAlias
 
+import asyncpg
+
 from workflow.errors import OutcomeUnknown, Unavailable
 from workflow.protocols import APPLIED, BUSY, UNKNOWN, Change, NewVersion, Note, Outcome, Verdict, refused
 
 from .change_statements import CallbackGone, ChangeStatements
 from .checks import check_change
 from .failures import LOST, is_locked, is_lost, is_rolled_back, is_transient, violates
-from .joined import Joined, OnCommitFailed, call_functions, call_in_transaction
+from .joined import Joined
 from .lane import Lane
+from .on_commit import OnCommitFailed, call_functions, call_in_transaction, failed_by
 from .server import Connection
 
 __all__ = ["CALLBACK_GONE", "Answers", "BatchWriter"]
@@ -32,6 +35,9 @@ _REFUSALS = (*LOST, ValueError, OverflowError, CallbackGone, OnCommitFailed)
 
 _WAIT_LESS = "set local lock_timeout = '10ms'; savepoint one"
 """One after the other, changes whose keys are held would add up to a long wait."""
+
+_NEXT = "set constraints all immediate; release savepoint one; savepoint one"
+"""Constraints of the user's that would wait for the commit are asked for each change: there they refuse them all."""
 
 
 class _Kinds:
@@ -116,15 +122,16 @@ class BatchWriter:
         await connection.execute(_WAIT_LESS)
         for change in changes:
             try:
-                if await self._statements.alone(connection, change):
-                    answers[change.run_id] = APPLIED
+                applied = await self._statements.alone(connection, change)
+                await connection.execute(_NEXT)
             except _REFUSALS as error:
                 if is_lost(error) or is_transient(error):
                     raise
                 await connection.execute("rollback to savepoint one")
                 answers.update(_answer(change, error))
             else:
-                await connection.execute("release savepoint one; savepoint one")
+                if applied:
+                    answers[change.run_id] = APPLIED
         return answers
 
     async def _write_calling(self, change: NewVersion) -> Answers:
@@ -154,6 +161,9 @@ class BatchWriter:
             try:
                 if await joined.run(theirs, partial(work, change=change)):
                     answers[change.run_id] = APPLIED
+            except asyncpg.InFailedSQLTransactionError as error:
+                calls = isinstance(change, NewVersion) and change.on_commit
+                answers.update(_answer(change, failed_by(error) if calls else error))
             except _REFUSALS as error:
                 answers.update(_answer(change, error))
         return answers
@@ -164,7 +174,7 @@ def _answer(change: Change, error: BaseException) -> Answers:
     if isinstance(error, CallbackGone):
         return {change.run_id: CALLBACK_GONE}
     if isinstance(error, OnCommitFailed):
-        error = error.error
+        return {change.run_id: refused(error.error)}
     if is_locked(error) or is_rolled_back(error):
         return {change.run_id: BUSY}
     if violates(error, "runs_live"):

@@ -16,6 +16,7 @@ __all__ = [
     "is_locked",
     "is_lost",
     "is_rolled_back",
+    "is_stale",
     "is_transient",
     "outcome_unknown",
     "unavailable",
@@ -30,6 +31,10 @@ LOST = (OSError, asyncio.TimeoutError, EOFError, asyncpg.PostgresError, *_DRIVER
 
 _CLOSING = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
 """The server ends this connection: it may have committed before it said so."""
+
+_STALE = ("26000", "XX000")
+"""What the connection remembers of the server is not true any more: its statements (`deallocate all`), or the numbers
+of types (a schema that was dropped and made again, for which the server has no better code)."""
 
 _BUSY_SERVER = ("53", "57014", "25006", "58")
 """The server refuses this statement now, and has rolled it back: resources, statement_timeout, read-only, I/O."""
@@ -49,6 +54,11 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return _state(error).startswith(_CLOSING)
     return isinstance(error, (OSError, asyncio.TimeoutError, EOFError, *_DRIVERS))
+
+
+def is_stale(error: BaseException) -> bool:
+    """True if the server refused the statement, and another connection may be better informed."""
+    return _state(error) in _STALE or isinstance(error, asyncpg.InvalidCachedStatementError)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Transactions shared with the user: changes written in theirs, and their rows written in ours.
+"""Transactions of the user's, in which changes are written.
 
 Owns the mark that says which connection the calling task has joined, and the watch for the end of its transaction: a
 joined change is not visible before the user commits, so it is announced then. If that announcement is missed, the
@@ -6,9 +6,8 @@ relay finds the event at its next look.
 """
 
 import asyncio
-import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from types import TracebackType
@@ -16,13 +15,10 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 
-from workflow.protocols import OnCommit
-
-from .failures import LOST, is_lost, is_transient, outcome_unknown, unavailable
-from .lane import Lane
+from .failures import LOST, is_lost, is_transient, unavailable
 from .server import Connection
 
-__all__ = ["Joinable", "Joined", "OnCommitFailed", "call_functions", "call_in_transaction", "to_end"]
+__all__ = ["Joinable", "Joined", "to_end"]
 
 T = TypeVar("T")
 
@@ -112,11 +108,11 @@ async def _in_savepoint(connection: Connection, work: Callable[[Connection], Awa
     await connection.execute("savepoint workflow")
     try:
         result = await work(connection)
+        await connection.execute("release savepoint workflow")
     except BaseException:
-        if not connection.is_closed():
+        if not connection.is_closed() and connection.is_in_transaction():
             await connection.execute("rollback to savepoint workflow; release savepoint workflow")
         raise
-    await connection.execute("release savepoint workflow")
     return result
 
 
@@ -146,80 +142,3 @@ async def _driver_connection(joinable: Any) -> Connection:
     if not isinstance(joinable, asyncpg.Connection):  # a pool's proxy passes for one
         raise TypeError(f"joined: an asyncpg connection or an SQLAlchemy asyncio session, not {type(joinable)!r}")
     return joinable
-
-
-class OnCommitFailed(Exception):
-    """A user's function failed; nothing of its transaction was written.
-
-    Attributes:
-        error: its own exception.
-    """
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-async def call_functions(functions: Sequence[OnCommit], connection: Connection) -> None:
-    """Call the user's functions with the connection of the transaction, one after the other.
-
-    Raises:
-        OnCommitFailed: one of them failed.
-    """
-    for function in functions:
-        try:
-            result = function(connection)
-            if inspect.isawaitable(result):
-                await result
-        except Exception as error:
-            raise OnCommitFailed(error) from error
-
-
-async def call_in_transaction(
-    lane: Lane, write: Callable[[Connection], Awaitable[bool]], functions: Sequence[OnCommit]
-) -> bool:
-    """Write by compare-and-swap, and only if that was applied call the user's functions before committing.
-
-    Returns:
-        Whether it was applied.
-
-    Raises:
-        Unavailable: nothing was written.
-        OutcomeUnknown: the connection was lost at the commit.
-        OnCommitFailed: a function failed; nothing was written.
-    """
-
-    async def work(connection: Connection) -> bool:
-        try:
-            transaction = connection.transaction(isolation="read_committed")
-            await transaction.start()
-            try:
-                await lane.prepare(connection)
-                applied = await write(connection)
-                if applied:
-                    await call_functions(functions, connection)
-            except BaseException:
-                if not connection.is_closed():
-                    await transaction.rollback()
-                raise
-        except (*LOST, OnCommitFailed) as error:
-            if connection.is_closed() or _is_servers_fault(error):
-                raise unavailable(error) from error
-            raise
-        try:
-            await transaction.commit()
-        except asyncpg.IntegrityConstraintViolationError:
-            raise  # a constraint of the user's that is checked at the commit: all is rolled back
-        except LOST as error:
-            raise outcome_unknown(error) from error
-        return applied
-
-    return await lane.borrow(work)
-
-
-def _is_servers_fault(error: BaseException) -> bool:
-    """True if the server could not go on. A function may raise a TimeoutError of its own: that says nothing of it."""
-    if isinstance(error, OnCommitFailed):
-        error = error.error
-    from_server = isinstance(error, asyncpg.PostgresError | asyncpg.InternalClientError)
-    return from_server and (is_lost(error) or is_transient(error))

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from .failures import LOST, described, is_lost, is_rolled_back, is_transient, outcome_unknown, unavailable
+from .failures import LOST, described, is_lost, is_rolled_back, is_stale, is_transient, outcome_unknown, unavailable
 from .server import Connection, Row, Server
 
 __all__ = ["Lane"]
@@ -137,19 +137,29 @@ class Lane:
                 await connection.execute("rollback")
                 await _step_back(error, attempt)
                 continue
-            await self._commit(connection)
+            try:
+                await connection.execute("commit")
+            except LOST as error:
+                if is_lost(error):
+                    raise outcome_unknown(error) from error
+                # An error of the server's own settles it: the commit was refused, everything is rolled back.
+                if is_transient(error):
+                    raise unavailable(error) from error
+                await _step_back(error, attempt)
+                continue
             return result
         raise AssertionError("unreachable")
 
-    @staticmethod
-    async def _commit(connection: Connection) -> None:
-        try:
-            await connection.execute("commit")
-        except LOST as error:
-            # An error here came while the server committed: even its own error may be too late.
-            raise outcome_unknown(error) from error
-
     async def _with_connection(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            return await self._once(work)
+        except LOST as error:
+            if not is_stale(error):
+                raise
+        # It was refused before it began, on a connection that is closed by now.
+        return await self._once(work)
+
+    async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         connection = await self._take()
         try:
             if connection is None or connection.is_closed():
@@ -169,7 +179,9 @@ class Lane:
 
     @staticmethod
     async def _is_spoilt(connection: Connection, error: BaseException) -> bool:
-        if connection.is_closed() or is_lost(error) or (error.__cause__ is not None and is_lost(error.__cause__)):
+        if connection.is_closed() or is_lost(error) or is_stale(error):
+            return True
+        if error.__cause__ is not None and is_lost(error.__cause__):
             return True
         if not isinstance(error, Exception):
             return True

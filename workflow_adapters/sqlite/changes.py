@@ -140,6 +140,8 @@ def _store_one(connection: sqlite3.Connection, change: Change) -> Outcome:
             outcome = _new_version(connection, change)
         else:
             outcome = _note(connection, change)
+    except on_commit.TransactionEnded:
+        raise  # there is no savepoint any more to which it could be undone: everything is
     except Exception as error:  # noqa: BLE001 - it is the verdict of this change alone
         _raise_if_unavailable(error)
         outcome = refused(error)

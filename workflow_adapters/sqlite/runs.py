@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from workflow.errors import OutcomeUnknown, Unavailable
 from workflow.protocols import (
+    BUSY,
     COUNT_CAP,
+    UNKNOWN,
     Change,
     Count,
     NewVersion,
@@ -18,11 +21,13 @@ from workflow.protocols import (
     StatusCount,
     Version,
     WakeUp,
+    refused,
 )
 
 from . import listing, lookups, stalled
 from .changes import store
 from .database import Database
+from .on_commit import TransactionEnded
 
 
 class SQLiteRuns(Runs):
@@ -32,13 +37,38 @@ class SQLiteRuns(Runs):
         self._runs_file = database
 
     async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
-        """Apply each change whose expected version is the present one; all in one transaction."""
-        on_commit = any(isinstance(change, NewVersion) and change.on_commit for change in changes)
+        """Apply each change whose expected version is the present one.
+
+        All in one transaction, but for those with functions of the user's, which have one each.
+        """
+        calling = {place for place, change in enumerate(changes) if isinstance(change, NewVersion) and change.on_commit}
+        if not calling:
+            return await self._write(changes)
+        others = [place for place in range(len(changes)) if place not in calling]
+        written = await self._write([changes[place] for place in others]) if others else []
+        outcomes = dict(zip(others, written, strict=True))
+        for place in sorted(calling):
+            outcomes[place] = await self._write_calling(changes[place], is_first=not outcomes)
+        return [outcomes[place] for place in range(len(changes))]
+
+    async def _write(self, changes: Sequence[Change], *, alone: bool = False) -> Sequence[Outcome]:
         names = {change.event.workflow_name for change in changes if change.event is not None}
         wakes = [(WakeUp.OUTBOX.value, name) for name in names]
         # Marks without events may be lost in a power failure: they only save work.
         lazy = not names
-        return await self._runs_file.write(lambda c: store(c, changes), wakes=wakes, alone=on_commit, lazy=lazy)
+        return await self._runs_file.write(lambda c: store(c, changes), wakes=wakes, alone=alone, lazy=lazy)
+
+    async def _write_calling(self, change: Change, *, is_first: bool) -> Outcome:
+        try:
+            (outcome,) = await self._write([change], alone=True)
+        except TransactionEnded as error:
+            return refused(error)
+        except (Unavailable, OutcomeUnknown) as error:
+            if is_first:
+                raise
+            # Others of the call were written, so the call may not say that nothing was.
+            return BUSY if isinstance(error, Unavailable) else UNKNOWN
+        return outcome
 
     async def lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
         """The present records."""

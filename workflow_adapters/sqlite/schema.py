@@ -6,6 +6,7 @@ from pathlib import Path
 
 from workflow.errors import Unavailable, WorkflowError
 
+from .on_commit import GuardedConnection
 from .tables import ADDITIONS, FIRST
 
 APPLICATION_ID = 0x57464C57
@@ -43,7 +44,9 @@ def open_file(path: Path) -> sqlite3.Connection:
         Unavailable: others keep it locked.
     """
     try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=LOCK_WAIT)
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=LOCK_WAIT, factory=GuardedConnection
+        )
     except (sqlite3.Error, ValueError) as error:
         raise UnusableFile(path, str(error)) from error
     try:
