@@ -218,6 +218,13 @@ class Unavailable(WorkflowError):
         self.run_id = run_id
 
 
+class StreamReset(WorkflowError):
+    """The stream is another one than before: it was emptied, restored, or its end was lost. A receiver ends with this.
+
+    Opened again, it begins at the stored cursor, or at the earliest event if that lies beyond the end.
+    """
+
+
 class BackendNotOpen(Unavailable):
     """The backend was not entered with `async with`, or has been left. Nothing was written; waiting does not help."""
 

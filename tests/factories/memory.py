@@ -18,6 +18,7 @@ class MemoryFactory(Factory):
             Capability.CRASHING: ONE_PROCESS,
             Capability.UNREACHABLE: ONE_PROCESS,
             Capability.SPREADING: "there is one process, and it may hold every role",
+            Capability.EMPTIED_STREAM: "it is emptied with its process, and with it all readers",
             Capability.SPOILED_OUTBOX: "values are kept as they are, nothing is ever decoded",
             Capability.ON_COMMIT: "there is no transaction to write in",
             Capability.JOINED_TRANSACTIONS: "there is no transaction to write in",

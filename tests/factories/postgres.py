@@ -13,7 +13,7 @@ import asyncpg
 
 from tests.gate import Gate, ended
 from workflow.protocols import Backend, Event, OnCommit, RunState
-from workflow_adapters.conformance import Capability, Factory
+from workflow_adapters.conformance import Capability, Emptying, Factory
 from workflow_adapters.postgres import PostgresBackend
 
 
@@ -90,6 +90,12 @@ class PostgresFactory(Factory):
                 f'update "{self._schema}".outbox set event = $2 where id = $1', int(outbox_id), b"\x00 spoiled"
             )
         return b"\x00 spoiled"
+
+    async def empty_stream(self, how: Emptying) -> None:
+        identity = "continue" if how is Emptying.PLAIN else "restart"
+        cursors = f', "{self._schema}".cursors' if how is Emptying.WITHOUT_CURSORS else ""
+        async with self._connection() as connection:
+            await connection.execute(f'truncate "{self._schema}".events{cursors} {identity} identity')
 
     def refused_event(self, topic: str) -> Event:
         return Event(

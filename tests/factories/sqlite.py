@@ -13,7 +13,7 @@ from workflow._model.event import Event
 from workflow._model.run_state import RunState
 from workflow.errors import Unavailable
 from workflow.protocols import Backend
-from workflow_adapters.conformance import Capability, Factory
+from workflow_adapters.conformance import Capability, Emptying, Factory
 from workflow_adapters.sqlite import SQLiteBackend
 
 
@@ -55,6 +55,17 @@ class SQLiteFactory(Factory):
             connection.execute("update outbox set data = ? where id = ?", (b"\xc1 spoiled", int(outbox_id)))
         connection.close()
         return b"\xc1 spoiled"
+
+    async def empty_stream(self, how: Emptying) -> None:
+        with sqlite3.connect(self._path, isolation_level=None, timeout=10) as connection:
+            connection.execute("begin immediate")
+            connection.execute("delete from events")
+            if how is not Emptying.PLAIN:
+                connection.execute("delete from sqlite_sequence where name = 'events'")
+            if how is Emptying.WITHOUT_CURSORS:
+                connection.execute("delete from cursors")
+            connection.execute("commit")
+        connection.close()
 
     def refused_event(self, topic: str) -> Event:
         return Event(

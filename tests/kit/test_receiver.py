@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from workflow.errors import StreamReset
 from workflow.protocols import Event
 from workflow_adapters.conformance._values import created
 from workflow_adapters.kit import receiver as receiver_module
 from workflow_adapters.kit.ack_buffer import AckBuffer, Cursor
-from workflow_adapters.kit.event_log import EventLog, LogRow, News
+from workflow_adapters.kit.event_log import EventLog, LogEnd, LogRow, News
 from workflow_adapters.kit.receiver import LogReceiver
 from workflow_adapters.kit.tail import Tail
 
@@ -41,20 +42,26 @@ class Log(EventLog):
         for _ in range(1 if self._draw is None else self._draw.randint(0, 4)):
             await asyncio.sleep(0)
 
-    async def end(self) -> int:
+    def _end(self) -> LogEnd:
+        return LogEnd(len(self.rows), self.rows[-1].data) if self.rows else LogEnd(0, None)
+
+    async def end(self) -> LogEnd:
         await self._turns()
-        end = len(self.rows)
+        end = self._end()
         await self._turns()
         return end
 
-    async def news(self, after: int, topics: Collection[str]) -> News:
+    async def news(self, after: LogEnd, topics: Collection[str]) -> News:
         self.reads += 1
         await self._turns()
-        end, found = len(self.rows), [row for row in self.rows[after:] if row.topic in topics]
+        end, found = self._end(), [row for row in self.rows[after.position :] if row.topic in topics]
+        is_other = after.position > len(self.rows) or (
+            after.position > 0 and after.data is not None and self.rows[after.position - 1].data != after.data
+        )
         await self._turns()
         more = len(found) > self.page
         rows = found[: self.page]
-        return News(rows, rows[-1].position if more else end, more)
+        return News(rows, LogEnd(rows[-1].position, rows[-1].data) if more else end, more, is_other)
 
     async def beyond(self, topic: str, positions: Mapping[int, int], limit: int) -> Sequence[LogRow]:
         await self._turns()
@@ -90,7 +97,7 @@ async def opened(log: Log, tail: Tail, topic: str = "topic", partitions: Sequenc
     """A receiver from the beginning."""
     receiver = LogReceiver(topic, "name", partitions, log, AckBuffer(_nothing, _LOG))
     tail.attach(receiver)
-    receiver.start(dict.fromkeys(partitions, 0), end=await log.end())
+    receiver.start(dict.fromkeys(partitions, 0), end=(await log.end()).position)
     return receiver
 
 
@@ -121,7 +128,7 @@ async def test_own_appends_are_handed_over_without_a_read() -> None:
         tail.wake()
         assert await received(receiver, 1) == ["first"]
         reads = log.reads
-        tail.appended([log.append("topic", f"own {number}") for number in range(5)])
+        tail.appended([log.append("topic", f"own {number}") for number in range(5)], log.rows[-1].data)
         assert await received(receiver, 5) == [f"own {number}" for number in range(5)]
         assert log.reads == reads
 
@@ -134,7 +141,7 @@ async def test_own_appends_behind_those_of_another_process_are_read() -> None:
         tail.wake()
         assert await received(receiver, 1) == ["first"]
         log.append("topic", "foreign")
-        tail.appended([log.append("topic", "own")])
+        tail.appended([log.append("topic", "own")], log.rows[-1].data)
         assert await received(receiver, 2) == ["foreign", "own"]
 
 
@@ -160,7 +167,7 @@ async def test_a_slow_consumer_reads_from_the_log_again(monkeypatch: pytest.Monk
         log.append("topic", "0")
         tail.wake()
         assert await received(receiver, 1) == ["0"]
-        tail.appended([log.append("topic", str(number)) for number in range(1, 40)])
+        tail.appended([log.append("topic", str(number)) for number in range(1, 40)], log.rows[-1].data)
         assert await received(receiver, 39, limit=3) == [str(number) for number in range(1, 40)]
 
 
@@ -251,7 +258,7 @@ async def test_every_receiver_gets_every_event_once_and_in_order(seed: int, monk
         for number in range(60):
             event = log.append(draw.choice(topics), str(number), draw.choice(partitions))
             if draw.random() < 0.6:
-                tail.appended([event])
+                tail.appended([event], log.rows[-1].data)
             else:
                 tail.wake()
             for _ in range(draw.randint(0, 3)):
@@ -279,3 +286,52 @@ async def test_every_receiver_gets_every_event_once_and_in_order(seed: int, monk
     async with following(log) as tail:
         writing = asyncio.ensure_future(write(tail))
         await asyncio.gather(writing, *(read(tail, draw.choice(topics)) for _ in range(5)))
+
+
+@pytest.mark.parametrize("grows", [0, 3, 50])
+async def test_a_log_that_is_another_one_ends_its_readings(grows: int) -> None:
+    """It was emptied, or restored; and it may have grown past the old position before anybody looked."""
+    log, written = Log(), dict[Cursor, int]()
+
+    async def write(positions: Mapping[Cursor, int]) -> None:
+        written.update(positions)
+
+    acks = AckBuffer(write, _LOG)
+    async with following(log) as tail:
+        receiver = LogReceiver("topic", "name", [0], log, acks)
+        tail.attach(receiver)
+        receiver.start({0: 0}, end=0)
+        for number in range(10):
+            log.append("topic", f"old {number}")
+        tail.wake()
+        await received(receiver, 10)
+        await receiver.ack([log.append("topic", "acknowledged")])
+        tail.wake()
+        await received(receiver, 1)
+        log.rows.clear()
+        for number in range(grows):
+            log.append("topic", f"new {number}")
+        tail.wake()
+        with pytest.raises(StreamReset, match="lacks what was read at position 11"):
+            await received(receiver, 1)
+        await receiver.ack([log.append("topic", "too late")])
+        await acks.flush()
+        assert written == {}, "they belong to the old log"
+        tail.detach(receiver)
+        again = LogReceiver("topic", "name", [0], log, acks)
+        tail.attach(again)
+        again.start({0: 0}, end=len(log.rows))
+        assert await received(again, grows + 1) == [*(f"new {number}" for number in range(grows)), "too late"]
+
+
+async def test_an_old_event_that_is_removed_ends_no_reading() -> None:
+    log = Log()
+    async with following(log) as tail:
+        receiver = await opened(log, tail)
+        log.append("topic", "old")
+        tail.wake()
+        assert await received(receiver, 1) == ["old"]
+        log.rows[0] = LogRow(1, 0, "elsewhere", log.rows[0].data)
+        log.append("topic", "new")
+        tail.wake()
+        assert await received(receiver, 1) == ["new"]

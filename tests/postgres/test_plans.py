@@ -141,7 +141,7 @@ def _statements() -> list[tuple[str, str, list[Any]]]:
         ("held callbacks of a foreign id", held_callbacks.LIST_OF_FOREIGN_ID, ["w1", NOW, 0, 101, "f77"]),
         ("expired callbacks", held_callbacks.EXPIRED, ["w1", NOW + HOUR, 100]),
         ("catalog", catalog.WORKFLOWS, []),
-        ("log", event_log._NEWS, [199_000, ["t1", "t2"], 2000]),
+        ("log", event_log._NEWS, [199_000, ["t1", "t2"], 2000, b"{}"]),
         ("log of a topic", event_log._BEYOND, ["t1", [1, 2], [190_000, 190_000], 100]),
         ("backlog", events._BACKLOG, [["t1"], ["none"], 16, 100]),
         ("claim", timeouts.CLAIM, ["w1", [1, 2], NOW, NOW + timedelta(minutes=1), 100]),

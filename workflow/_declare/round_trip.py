@@ -18,8 +18,11 @@ def difference(before: Any, after: Any) -> str | None:
 
     Equal objects are the same. Classes without an `__eq__` of their own are compared field by field.
     """
-    if _equal(before, after):
-        return None
+    try:
+        if before == after:
+            return None
+    except Exception:  # noqa: BLE001, S110 - looked at field by field
+        pass
     return _difference("", before, after)
 
 

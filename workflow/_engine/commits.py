@@ -69,6 +69,7 @@ class Commits:
     Args:
         store: where the changes go.
         on_applied: called on the loop, in order of commit, for every new version that is seen to be written.
+        on_rewind: called when a change meets a version before the one that it was made from.
         draw: gives a number from [0, 1): the jitter of retries.
         guard: refuses a second event loop.
     """
@@ -77,12 +78,14 @@ class Commits:
         self,
         store: RecordStore,
         on_applied: Callable[[NewVersion], None],
+        on_rewind: Callable[[str], None],
         draw: Callable[[], float],
         logger: SafeLogger,
         guard: LoopGuard | None = None,
     ) -> None:
         self._guard = guard or LoopGuard("")
-        self._store, self._on_applied, self._draw, self._logger = store, on_applied, draw, logger
+        self._store, self._draw, self._logger = store, draw, logger
+        self._on_applied, self._on_rewind = on_applied, on_rewind
         self._in_users_transaction = store.joined if isinstance(store, JoinsTransactions) else None
         self._begin(None)
 
@@ -199,22 +202,32 @@ class Commits:
         """Write a batch, however long the store is away, and answer its waiters."""
         outcomes = await self._send(batch)
         for pending, outcome in zip(batch, outcomes, strict=True):
-            self._answer(pending, outcome)
-
-    def _answer(self, pending: _Pending, outcome: Outcome) -> None:
-        verdict = outcome.verdict
-        if verdict is Verdict.APPLIED:
+            if outcome.verdict is not Verdict.APPLIED:
+                self._answer(pending, outcome)
+                continue
             pending.answer(outcome)
             # Not for ALREADY_APPLIED: that may be another's doing (a trigger with the same run ID, another claim of a
             # timer), whose object and times are in the store and not these: this process must not go on from them.
             if isinstance(pending.change, NewVersion):
                 self._notify_applied(pending.change)
-        elif verdict is Verdict.BUSY or verdict is Verdict.UNKNOWN:
+
+    def _answer(self, pending: _Pending, outcome: Outcome) -> None:
+        """Answer a change that was not applied, or send it again."""
+        verdict = outcome.verdict
+        if verdict is Verdict.BUSY or verdict is Verdict.UNKNOWN:
             self._write_apart(pending)
         elif verdict is Verdict.REFUSED:
             pending.fail(outcome.error or ValueError("the store refused the change and did not say why"))
         else:
+            if verdict is Verdict.CONFLICT:
+                self._look_back(pending.change, outcome)
             pending.answer(outcome)
+
+    def _look_back(self, change: Change, outcome: Outcome) -> None:
+        present = 0 if outcome.record is None else outcome.record.version
+        made_from = change.expects if isinstance(change, NewVersion) else change.version
+        if present < made_from:
+            self._on_rewind(f"run {change.run_id!r} was at version {made_from}, and is at {present} now")
 
     def _notify_applied(self, change: NewVersion) -> None:
         try:

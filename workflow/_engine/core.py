@@ -13,6 +13,7 @@ from .log import SafeLogger
 from .loop_guard import LoopGuard
 from .metrics import Metrics
 from .news import NewsFeed
+from .rewinds import Rewinds
 from .transitions import Transitions
 
 
@@ -40,8 +41,9 @@ class Core:
         self.timeout_store, self.release = backend.timeout_store, backend.release
         self.clock, self.ids, self.logger, self.metrics = clock, ids, logger, metrics
         self.lane = FastLane()
+        self.rewinds = Rewinds(name, logger)
         self.news = NewsFeed(name, self.stream, logger)
-        self.commits = Commits(self.records, self._applied, ids.draw, logger, LoopGuard(name))
+        self.commits = Commits(self.records, self._applied, self.rewinds.noticed, ids.draw, logger, LoopGuard(name))
         self.now = clock.now
 
     @property

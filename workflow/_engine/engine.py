@@ -106,8 +106,7 @@ class Engine(Core):
             raise
         except BaseException as error:
             raise InvalidObject(self.name, run_id, f"cannot be encoded: {describe(error)}") from error
-        changed = difference(value, self.decode(data, run_id))
-        if changed is not None:
+        if (changed := difference(value, self.decode(data, run_id))) is not None:
             raise InvalidObject(self.name, run_id, f"would change: {changed}")
         return data
 
@@ -149,7 +148,8 @@ class Engine(Core):
         Raises:
             InvalidObject: the stored object does not decode, or the number of its status has another meaning now.
         """
-        self._check_status(record)
+        if record.meta.status_description != self._texts.get(record.status):
+            self._check_status(record)
         status = read_status(self.definition.status_type, record.status)
         run: Run[Any, Any] = Run(
             record, status, self._decode_again, handling=True, attempt=attempt, last_error=last_error
@@ -163,8 +163,6 @@ class Engine(Core):
         A text that no status has any more is a status that was renamed, and is none of our business.
         """
         stored = record.meta.status_description
-        if not stored or stored == self._texts.get(record.status):
-            return
         moved_to = self._numbers.get(stored)
         if moved_to is not None:
             now = self._texts.get(record.status, "unknown")

@@ -255,14 +255,14 @@ class Transitions:
         return Note(
             run_id=record.run_id,
             version=record.version,
-            event=self.event(record),
+            event=self.event(record) if reemitted_at is None else replace(self.event(record), swept=True),
             due_at=due_at,
             reemitted_at=reemitted_at,
         )
 
     def parked(self, record: Record, event: Event, consumer: str, due_at: datetime) -> Note:
         """An event that failed in one consumer, for that consumer alone, to be tried again later."""
-        again = replace(event, consumer=consumer, attempt=event.attempt + 1, partition=0, position=0)
+        again = replace(event, consumer=consumer, attempt=event.attempt + 1, swept=False, partition=0, position=0)
         return Note(run_id=record.run_id, version=record.version, event=again, due_at=due_at)
 
     # -- the rules -------------------------------------------------------------------------------------------

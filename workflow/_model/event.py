@@ -11,7 +11,7 @@ import msgspec
 from .run_state import RunState
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """Signals that a run reached a version.
 
     Attributes:
@@ -20,6 +20,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         version: the version that was committed; 0 when unknown.
         created_at: when that version was made, by the engine's clock.
         consumer: the one consumer this event is addressed to (a parked hook); empty for all.
+        swept: emitted by the sweeper, because the store says that the run owes work: what a consumer remembers of
+            the run does not count.
         attempt: which try this event asks for, when it is addressed to one consumer.
         partition, position: where the stream put it; assigned by the streamer, 0 until then. Positions rise within a
             partition of a topic.
@@ -34,6 +36,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     version: int
     created_at: datetime
     consumer: str = ""
+    swept: bool = False
     attempt: int = 1
     partition: int = 0
     position: int = 0

@@ -23,11 +23,12 @@ import anyio
 
 from .._engine.log import SafeLogger
 from .._engine.metrics import ProcessMetrics
+from .._engine.rewinds import Rewinds
 from .._engine.wake import first_of
 from .._model.event import Event
 from .._model.record import Record
 from .._model.shard import Shard, partition_of
-from ..errors import WorkflowError
+from ..errors import StreamReset, WorkflowError
 from ..protocols import EventReceiver
 from .acknowledger import Acknowledger
 from .finished_versions import FinishedVersions
@@ -65,6 +66,7 @@ class Consumer:
         name: the consumer's name; events addressed to another consumer are dropped.
         slots: runs handled at the same time.
         lag_alert: the lag above which the lag alert metric is 1.
+        rewinds: told of a store that went back in time.
         metrics, logger: for skips, lags and errors.
     """
 
@@ -78,6 +80,7 @@ class Consumer:
         shard: Shard,
         slots: int,
         lag_alert: timedelta | None,
+        rewinds: Rewinds,
         metrics: ProcessMetrics,
         logger: SafeLogger,
     ) -> None:
@@ -91,6 +94,7 @@ class Consumer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: deque[Ticket] = deque()
         self._done = FinishedVersions()
+        self._rewinds = rewinds
         self._acks = Acknowledger(self._rested)
         self._work_waits = asyncio.Event()
         self._room = asyncio.Event()
@@ -126,20 +130,26 @@ class Consumer:
         An error of the stream opens the receiver anew; handlers in flight go on meanwhile.
         """
         try:
-            while not term.draining.is_set():
-                try:
-                    async with self._reader.open() as receiver:
-                        await self._consume(receiver, term)
-                        await term.drain(self._tasks)
-                        await self._acks.acknowledge(receiver)
-                except WorkflowError as error:
-                    self._metrics.error()
-                    self._logger.warning("the stream failed, reading starts again: %s", error)
-                    await first_of(term.draining, at_most=REOPEN)
+            with self._rewinds.told(self._done.clear):
+                await self._reopen(term)
             await term.drain(self._tasks)
         finally:
             with anyio.CancelScope(shield=True):
                 await end(self._tasks)
+
+    async def _reopen(self, term: LeaseTerm) -> None:
+        while not term.draining.is_set():
+            try:
+                async with self._reader.open() as receiver:
+                    await self._consume(receiver, term)
+                    await term.drain(self._tasks)
+                    await self._acks.acknowledge(receiver)
+            except WorkflowError as error:
+                if isinstance(error, StreamReset):
+                    self._rewinds.noticed(str(error))
+                self._metrics.error()
+                self._logger.warning("the stream failed, reading starts again: %s", error)
+                await first_of(term.draining, at_most=REOPEN)
 
     async def _consume(self, receiver: EventReceiver, term: LeaseTerm) -> None:
         # Events of an earlier receiver that were not started come again.
@@ -181,7 +191,7 @@ class Consumer:
             self._metrics.skipped("filtered out")
             ticket.finish()
             return
-        if self._done.includes(event.run_id, event.version):
+        if not event.swept and self._done.includes(event.run_id, event.version):
             ticket.finish()
             return
         handling = self._running.get(event.run_id)
@@ -214,7 +224,7 @@ class Consumer:
         for _ in range(min(self._free(), len(self._waiting))):
             ticket = self._waiting.popleft()
             event = ticket.event
-            if event.run_id in self._running or self._done.includes(event.run_id, event.version):
+            if event.run_id in self._running or (not event.swept and self._done.includes(event.run_id, event.version)):
                 self._take(ticket)
                 continue
             handling = self._running[event.run_id] = _Handling(event.version)
@@ -258,6 +268,8 @@ class Consumer:
             return {run_id: record for one in found for run_id, record in one.items()}
 
     def _judge(self, event: Event, handling: _Handling, record: Record | None) -> None:
+        if record is not None and record.version < (last := self._done.last(event.run_id)):
+            self._rewinds.noticed(f"run {event.run_id!r} was at version {last}, and is at {record.version} now")
         reason = self._work.judge(event, record)
         if reason is None and record is not None:
             handling.version = record.version
@@ -289,6 +301,7 @@ class Consumer:
             event.version,
             extra={"run_id": event.run_id, "foreign_id": event.foreign_id},
         )
+        self._rewinds.noticed(f"an event says that run {event.run_id!r} was at version {event.version}")
         self._settle(event.run_id, handling, for_good=False)
 
     # -- handling --------------------------------------------------------------------------------------------
@@ -308,9 +321,9 @@ class Consumer:
         for ticket in handling.tickets:
             ticket.since = began
         attempt = handling.tickets[-1].event.attempt if handling.tickets else 1
-        known = len(handling.tickets)
+        known, signs = len(handling.tickets), self._rewinds.signs
         try:
-            for_good = await self._work.handle(record, attempt)
+            for_good = await self._work.handle(record, attempt) and signs == self._rewinds.signs
         except Exception as error:  # noqa: BLE001 - one run's trouble must not stop its shard; reported and retried
             self._report(error, record.run_id)
             await asyncio.sleep(REREADS[-1])

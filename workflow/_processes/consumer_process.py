@@ -44,6 +44,7 @@ def consumer_process(
             shard=shard,
             slots=options.max_in_flight or 1,
             lag_alert=options.lag_alert,
+            rewinds=engine.rewinds,
             metrics=engine.metrics.process(engine.name, name),
             logger=engine.logger,
         )

@@ -30,10 +30,7 @@ class CrashGuard:
         return bool(record.marks.claimed_by) and record.marks.claimed_by != self._name
 
     async def attempt(self, record: Record, run: Callable[[Record], Awaitable[None]]) -> None:
-        """Run an attempt at this version, noted beforehand while crashes are suspected."""
-        if not self._suspicious():
-            await run(record)
-            return
+        """Run an attempt at this version, noted beforehand; called while crashes are suspected."""
         commits = self._engine.commits
         try:
             claim = Note(run_id=record.run_id, version=record.version, claimed_by=self._name)
@@ -44,7 +41,9 @@ class CrashGuard:
             await commits.apply(Note(run_id=record.run_id, version=record.version, claimed_by=""))
             raise
 
-    def _suspicious(self) -> bool:
+    @property
+    def suspects(self) -> bool:
+        """True while the process that held the role before may have died of what it handled."""
         if not self._term.lease.unclean:
             return False
         return asyncio.get_running_loop().time() - self._term.began < SUSPICION

@@ -17,6 +17,14 @@ class FinishedVersions:
         """True if this version, or a later one, is known to be finished."""
         return self._versions.get(run_id, 0) >= version
 
+    def last(self, run_id: str) -> int:
+        """The last version that is known to be finished; 0 if none is."""
+        return self._versions.get(run_id, 0)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._versions.clear()
+
     def add(self, run_id: str, version: int) -> None:
         """Remember that this version is finished."""
         versions = self._versions

@@ -92,8 +92,10 @@ class StepWork(Work):
         if self._guard.crashed(record):
             stamp = engine.stamp(VersionCause.CRASH)
             await self._commit(record, failure(engine, record, CRASHED, self._options, stamp))
-        else:
+        elif self._guard.suspects:
             await self._guard.attempt(record, self._attempt)
+        else:
+            await self._attempt(record)
         return True
 
     async def _attempt(self, record: Record) -> None:

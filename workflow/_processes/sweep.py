@@ -14,7 +14,7 @@ from typing import TypeAlias
 from .._declare.handlers import statuses_of
 from .._engine.engine import Engine
 from .._engine.results import auto_pause
-from .._engine.wake import sleep_unless
+from .._engine.wake import Wake
 from .._model import topology
 from .._model.query import StalledQuery
 from .._model.record import Record, VersionCause
@@ -27,6 +27,9 @@ PAGE = 500
 
 LATELY = timedelta(hours=1)
 """How long a release that is gone still counts: it may only be restarting."""
+
+HURRIED = timedelta(seconds=5)
+"""How long a run must have been due, in the minute after the store went back in time."""
 
 _Reading: TypeAlias = tuple[str, str]
 """A topic, and the name of a consumer that reads it."""
@@ -59,9 +62,23 @@ class _Sweeper:
 
     async def run(self, term: LeaseTerm) -> None:
         """Look again and again until the role must be given up."""
-        while not term.draining.is_set():
-            await self._sweep(term)
-            await sleep_unless(term.draining, self._engine.clock, self._engine.now() + self._after / 2)
+        engine = self._engine
+        wake = Wake(engine.clock)
+        ending = asyncio.ensure_future(_when(term.draining, wake))
+        try:
+            with engine.rewinds.told(wake.set):
+                while not term.draining.is_set():
+                    wake.clear()
+                    await self._sweep(term)
+                    if not term.draining.is_set():
+                        await wake.sleep(until=engine.now() + self._patience / 2)
+        finally:
+            ending.cancel()
+
+    @property
+    def _patience(self) -> timedelta:
+        """How long a run may have been due; short while everything that was to come may have been lost."""
+        return min(self._after, HURRIED) if self._engine.rewinds.hurry else self._after
 
     async def _sweep(self, term: LeaseTerm) -> None:
         """Sweep the statuses together that have the same limit: runs due before it have no unread event."""
@@ -119,7 +136,7 @@ class _Sweeper:
         behind, must not keep the sweeper from lost runs.
         """
         page = await self._engine.records.list_outbox(self._engine.name, now=now, limit=2)
-        return min([now - self._after, *(one.due_at or one.event.created_at for one in page.events)])
+        return min([now - self._patience, *(one.due_at or one.event.created_at for one in page.events)])
 
     async def _unread(self, settled: datetime) -> Mapping[_Reading, datetime]:
         """For each consumer that has unread events, the moment of the oldest (or `settled`, if that is earlier)."""
@@ -131,3 +148,8 @@ class _Sweeper:
 
     def _limit(self, status: int, unread: Mapping[_Reading, datetime], settled: datetime) -> datetime:
         return min([settled, *(unread[one] for one in self._readings[status] if one in unread)])
+
+
+async def _when(event: asyncio.Event, wake: Wake) -> None:
+    await event.wait()
+    wake.set()

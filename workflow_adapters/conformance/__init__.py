@@ -28,6 +28,7 @@ from . import (
     pages,
     races,
     records,
+    resets,
     roles,
     sweeps,
     takes,
@@ -36,7 +37,7 @@ from . import (
     verdicts,
     wake_ups,
 )
-from ._kit import CASE_LIMIT, Capability, Case, Factory, Subject, opened, registered, run
+from ._kit import CASE_LIMIT, Capability, Case, Emptying, Factory, Subject, opened, registered, run
 
 __all__ = [
     "CASES",
@@ -44,6 +45,7 @@ __all__ = [
     "MODULES",
     "Capability",
     "Case",
+    "Emptying",
     "Factory",
     "Report",
     "Subject",
@@ -72,6 +74,7 @@ MODULES = (
     catalog,
     events,
     cursors,
+    resets,
     backlogs,
     roles,
     membership,

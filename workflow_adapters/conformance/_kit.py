@@ -44,7 +44,16 @@ class Capability(Enum):
     REFUSED_EVENTS = "the stream refuses some events for good, and the factory knows one"
     CONNECTOR = "the adapter brings a connector source that the factory can seed"
     TIMEOUTS = "the backend has a timeout store"
+    EMPTIED_STREAM = "the factory can empty the stream while readers are open"
     WAKE_UPS = "the record store and the timeout store offer wake-ups"
+
+
+class Emptying(Enum):
+    """How a stream is emptied; the value says it in words."""
+
+    PLAIN = "all events are removed; the next get higher positions than any before"
+    RENUMBERED = "all events are removed; positions begin anew, the stored cursors stay as they are"
+    WITHOUT_CURSORS = "all events and all stored cursors are removed; positions begin anew"
 
 
 class Factory(ABC):
@@ -86,6 +95,10 @@ class Factory(ABC):
 
     async def spoil_outbox(self, backend: Backend, outbox_id: str) -> bytes:
         """SPOILED_OUTBOX: overwrite this row so that it does not decode any more; returns the bytes it has now."""
+        raise NotImplementedError
+
+    async def empty_stream(self, how: Emptying) -> None:
+        """EMPTIED_STREAM: remove every event from the storage, beside all open instances."""
         raise NotImplementedError
 
     def business_write(self, value: str) -> OnCommit:

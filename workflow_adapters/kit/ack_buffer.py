@@ -45,6 +45,10 @@ class AckBuffer:
         self._positions[cursor] = max(position, self._positions.get(cursor, position))
         self._flush_in(_DELAY)
 
+    def forget(self) -> None:
+        """Drop what has gathered: it belongs to a log that is not there any more."""
+        self._positions.clear()
+
     async def flush(self) -> bool:
         """Write now what has gathered; True if nothing waits any more.
 

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from workflow.errors import StreamReset
 from workflow.protocols import Event, EventReceiver
 
 from .ack_buffer import AckBuffer
@@ -42,6 +43,7 @@ class LogReceiver(EventReceiver):
         self._aside: list[Event] = []
         self._behind = True
         self._missed = False
+        self._error: StreamReset | None = None
         self._news = asyncio.Event()
 
     def start(self, positions: Mapping[int, int], *, end: int) -> None:
@@ -76,6 +78,12 @@ class LogReceiver(EventReceiver):
         self._missed = self._behind = True
         self._news.set()
 
+    def fail(self, error: StreamReset) -> None:
+        """This log is not there any more; called by the tail."""
+        self._error = error
+        self._acks.forget()
+        self._news.set()
+
     def _fall_behind(self) -> None:
         # What the consumer has not got yet is forgotten; the position goes back to before the first of it.
         for event in reversed(self._ready):
@@ -90,8 +98,16 @@ class LogReceiver(EventReceiver):
             self._ready.append(event)
 
     async def receive(self, limit: int) -> Sequence[Event]:
-        """At least one event and at most `limit`; waits until there is one."""
-        while not self._ready:
+        """At least one event and at most `limit`; waits until there is one.
+
+        Raises:
+            StreamReset: the log that it read is not there any more.
+        """
+        while True:
+            if self._error is not None:
+                raise self._error
+            if self._ready:
+                break
             if self._behind:
                 await self._catch_up(max(limit, _SMALLEST_READ))
             else:
@@ -121,5 +137,5 @@ class LogReceiver(EventReceiver):
 
     async def ack(self, events: Sequence[Event]) -> None:
         """These and all before them in their partitions are done; written soon, with those of other receivers."""
-        if self.name:
+        if self.name and self._error is None:
             self._acks.acked(self.topic, self.name, events)

@@ -1,5 +1,9 @@
 """The end of the event log: one reading for each process serves every receiver.
 
+The tail remembers the last event that it has read. If the log ends before it, or holds another in its place, then this
+is not the log that the receivers have read: it was restored or emptied. Their positions mean nothing any more, so all
+of them end with `StreamReset`, and are opened again at the stored cursors.
+
 Events that this process has appended itself are handed over without being read, if nothing of another process lies
 between. Everything else that is new is read once, for all topics that this process reads, and handed out.
 """
@@ -8,9 +12,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from workflow.errors import StreamReset
 from workflow.protocols import Event
 
-from .event_log import EventLog
+from .event_log import EventLog, LogEnd
 from .receiver import LogReceiver
 
 __all__ = ["Tail"]
@@ -31,13 +36,13 @@ class Tail:
         self._log, self._safety_net, self._logger = log, safety_net, logger
         self._receivers: dict[str, set[LogReceiver]] = {}
         # None while there is no receiver: then the log is not followed, and the next receiver catches up by itself.
-        self._position: int | None = None
+        self._read_to: LogEnd | None = None
         self._news = asyncio.Event()
 
     def attach(self, receiver: LogReceiver) -> None:
         """Hand new events to this receiver from now on."""
         self._receivers.setdefault(receiver.topic, set()).add(receiver)
-        if self._position is None:
+        if self._read_to is None:
             self._news.set()
 
     def detach(self, receiver: LogReceiver) -> None:
@@ -47,21 +52,25 @@ class Tail:
         if not readers:
             del self._receivers[receiver.topic]
         if not self._receivers:
-            self._position = None
+            self._read_to = None
 
     def wake(self) -> None:
         """There may be new events."""
         self._news.set()
 
-    def appended(self, events: Sequence[Event]) -> None:
-        """This process has committed these events, with their partitions and positions, in order of position."""
-        if self._position is None or not events:
+    def appended(self, events: Sequence[Event], last_bytes: bytes) -> None:
+        """This process has committed these events, with their partitions and positions, in order of position.
+
+        Args:
+            last_bytes: the last of them, as it is stored.
+        """
+        if self._read_to is None or not events:
             return
         first, last = events[0].position, events[-1].position
-        if first != self._position + 1 or last - first != len(events) - 1:
+        if first != self._read_to.position + 1 or last - first != len(events) - 1:
             self._news.set()
             return
-        self._position = last
+        self._read_to = LogEnd(last, last_bytes)
         for event in events:
             for receiver in self._receivers.get(event.topic, ()):
                 receiver.hand(event)
@@ -85,30 +94,41 @@ class Tail:
 
     async def _read(self) -> bool:
         """Read one page; True if there may be more."""
-        topics, start = set(self._receivers), self._position
+        topics, start = set(self._receivers), self._read_to
         if start is None:
             end = await self._log.end()
             if self._receivers:
                 self._skip_to(end, set())
             return False
         news = await self._log.news(start, topics)
-        position = self._position
-        if position is None:
+        reached = self._read_to
+        if reached is None:
             return False  # the last receiver has left meanwhile
+        if news.is_other:
+            self._reset(start)
+            return True
         for row in news.rows:
-            if row.position > position:
+            if row.position > reached.position:
                 readers = [one for one in self._receivers.get(row.topic, ()) if one.owns(row.partition)]
                 event = self._log.decode(row) if readers else None
                 if event is not None:
                     for receiver in readers:
                         receiver.hand(event)
-        if news.end > position:
+        if news.end.position > reached.position:
             # Receivers of topics that were not asked for may have missed something.
             self._skip_to(news.end, topics)
         return news.more
 
-    def _skip_to(self, position: int, covered: set[str]) -> None:
-        self._position = position
+    def _reset(self, reached: LogEnd) -> None:
+        why = f"the event log is another one than before: it lacks what was read at position {reached.position}"
+        self._logger.error("%s", why)
+        self._read_to = None
+        for readers in list(self._receivers.values()):
+            for receiver in readers:
+                receiver.fail(StreamReset(why))
+
+    def _skip_to(self, end: LogEnd, covered: set[str]) -> None:
+        self._read_to = end
         for topic, readers in self._receivers.items():
             if topic not in covered:
                 for receiver in readers:

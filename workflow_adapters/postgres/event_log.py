@@ -10,7 +10,7 @@ import msgspec
 
 from workflow.protocols import Event
 
-from ..kit.event_log import EventLog, LogRow, News
+from ..kit.event_log import EventLog, LogEnd, LogRow, News
 from .lane import Lane
 from .names import quoted
 from .rows import decode_event
@@ -21,16 +21,24 @@ _PAGE = 2_000
 
 _log = logging.getLogger("workflow.postgres")
 
-_END = "select coalesce(max(position), 0) from {schema}.events"
+_LAST = "select position, event from {schema}.events order by position desc limit 1"
 
-# What lies behind a position in these topics, and, of the same moment, how far the log reaches.
+# What lies behind a position in these topics, and, of the same moment, how far the log reaches; and whether it is
+# another log, in which that position was not reached or holds another event.
 _NEWS = """
 select position, partition, topic, event from (
     select position, partition, topic, event from {schema}.events
     where position > $1 and topic = any($2::text[]) order by position limit $3
 ) as news
 union all
-select max(position), null, null, null from {schema}.events
+select last.position,
+    case when exists (select 1 from {schema}.events where position = $1 and event <> $4)
+        or $1 > (select case when is_called then last_value else 0 end from {schema}.events_position_seq)
+    then 1 else 0 end,
+    null, last.event
+from (select) as one left join lateral (
+    select position, event from {schema}.events order by position desc limit 1
+) as last on true
 """
 
 _BEYOND = """
@@ -48,20 +56,22 @@ class PostgresEventLog(EventLog):
     def __init__(self, lane: Lane, schema: str) -> None:
         name = quoted(schema)
         self._lane = lane
-        self._end_sql, self._news_sql, self._beyond_sql = (
-            sql.replace("{schema}", name) for sql in (_END, _NEWS, _BEYOND)
+        self._last_sql, self._news_sql, self._beyond_sql = (
+            sql.replace("{schema}", name) for sql in (_LAST, _NEWS, _BEYOND)
         )
 
-    async def end(self) -> int:
-        """The position of the last event."""
-        return int((await self._lane.fetch(self._end_sql))[0][0])
+    async def end(self) -> LogEnd:
+        """Where it ends now."""
+        rows = await self._lane.fetch(self._last_sql)
+        return LogEnd(*rows[0]) if rows else LogEnd(0, None)
 
-    async def news(self, after: int, topics: Collection[str]) -> News:
-        """One page of the events of these topics behind a position."""
-        *found, last = await self._lane.fetch(self._news_sql, after, list(topics), _PAGE)
+    async def news(self, after: LogEnd, topics: Collection[str]) -> News:
+        """One page of the events of these topics behind an end that was read."""
+        *found, last = await self._lane.fetch(self._news_sql, after.position, list(topics), _PAGE, after.data)
         rows = [LogRow(*row) for row in found]
         more = len(rows) == _PAGE
-        return News(rows, rows[-1].position if more else last[0] or 0, more)
+        end = LogEnd(rows[-1].position, rows[-1].data) if more else LogEnd(last[0] or 0, last[3])
+        return News(rows, end, more, bool(last[1]))
 
     async def beyond(self, topic: str, positions: Mapping[int, int], limit: int) -> Sequence[LogRow]:
         """Events of a topic behind a position in each partition."""

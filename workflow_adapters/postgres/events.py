@@ -161,7 +161,8 @@ class PostgresEventStreamer(EventStreamer):
                 [
                     replace(event, partition=row[1], position=number[0])
                     for event, row, number in zip(batch.good, batch.rows, numbers, strict=True)
-                ]
+                ],
+                batch.rows[-1][2],
             )
             self._signals.send("events")
         if batch.refused:

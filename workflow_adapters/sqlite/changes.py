@@ -86,8 +86,10 @@ def store(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[Out
     plain = [change for change in changes if isinstance(change, NewVersion) and _is_plain(change)]
     if len(plain) > 1 and _store_together(connection, plain):
         written = {id(change) for change in plain}
-        return [APPLIED if id(change) in written else _store_one(connection, change) for change in changes]
-    return [_store_one(connection, change) for change in changes]
+        return [APPLIED if id(change) in written else _store_apart(connection, change) for change in changes]
+    if len(changes) == 1:
+        return [_store_one(connection, changes[0], "job")]
+    return [_store_apart(connection, change) for change in changes]
 
 
 def _is_plain(change: NewVersion) -> bool:
@@ -132,12 +134,19 @@ def _write_together(connection: sqlite3.Connection, changes: Sequence[NewVersion
     return True
 
 
-def _store_one(connection: sqlite3.Connection, change: Change) -> Outcome:
-    """Write one change; it is undone if anything of it fails."""
+def _store_apart(connection: sqlite3.Connection, change: Change) -> Outcome:
+    """Write one change of several under a savepoint of its own."""
     connection.execute("savepoint change")
+    outcome = _store_one(connection, change, "change")
+    connection.execute("release change")
+    return outcome
+
+
+def _store_one(connection: sqlite3.Connection, change: Change, savepoint: str) -> Outcome:
+    """Write one change; if anything of it fails, it is undone to this savepoint, behind which nothing else is."""
     try:
         if isinstance(change, NewVersion):
-            outcome = _new_version(connection, change)
+            outcome = _new_version(connection, change, savepoint)
         else:
             outcome = _note(connection, change)
     except on_commit.TransactionEnded:
@@ -146,8 +155,7 @@ def _store_one(connection: sqlite3.Connection, change: Change) -> Outcome:
         _raise_if_unavailable(error)
         outcome = refused(error)
     if outcome is not APPLIED:
-        connection.execute("rollback to change")
-    connection.execute("release change")
+        connection.execute(f"rollback to {savepoint}")
     return outcome
 
 
@@ -158,7 +166,7 @@ def _raise_if_unavailable(error: Exception) -> None:
         raise found from error
 
 
-def _new_version(connection: sqlite3.Connection, change: NewVersion) -> Outcome:
+def _new_version(connection: sqlite3.Connection, change: NewVersion, savepoint: str) -> Outcome:
     r = change.record
     if has_nul(change):
         check_change(change)
@@ -173,7 +181,7 @@ def _new_version(connection: sqlite3.Connection, change: NewVersion) -> Outcome:
     if not written:
         return _not_written(connection, change)
     if change.takes and not _take(connection, change):
-        connection.execute("rollback to change")
+        connection.execute(f"rollback to {savepoint}")
         return Outcome(Verdict.CONFLICT, _present(connection, r.run_id))
     if change.erase:
         _erase(connection, r.run_id)

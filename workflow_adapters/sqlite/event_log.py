@@ -7,13 +7,14 @@ nothing.
 import logging
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from workflow.protocols import Event
 
-from ..kit.event_log import EventLog, LogRow, News
+from ..kit.event_log import EventLog, LogEnd, LogRow, News
 from .database import Database
 
 __all__ = ["LAST_POSITION", "SQLiteEventLog"]
@@ -27,9 +28,9 @@ _PAGE = 2000
 LAST_POSITION = "coalesce((select seq from sqlite_sequence where name = 'events'), 0)"
 """SQL for the position of the last event that was sent."""
 
-_END = f"select {LAST_POSITION}"
-# All topics: most of what is new is for a receiver of this process.
-_NEWS = "select position, partition, topic, data from events where position > ? order by position limit ?"
+_END = f"select {LAST_POSITION}, (select data from events where position = {LAST_POSITION})"  # noqa: S608 - constants
+# All topics: most of what is new is for a receiver of this process. It begins with the event that was read last.
+_NEWS = "select position, partition, topic, data from events where position >= ? order by position limit ?"
 _BEYOND = """
 select position, partition, topic, data from events where topic = ? and partition = ? and position > ?
 order by position limit ?
@@ -42,15 +43,24 @@ class SQLiteEventLog(EventLog):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def end(self) -> int:
-        """The position of the last event."""
-        return await self._database.read(lambda c: int(c.execute(_END).fetchone()[0]))
+    async def end(self) -> LogEnd:
+        """Where it ends now."""
+        return await self._database.read(lambda c: LogEnd(*c.execute(_END).fetchone()))
 
-    async def news(self, after: int, topics: Collection[str]) -> News:
-        """One page of the events of all topics behind a position."""
-        found = await self._database.read(lambda c: c.execute(_NEWS, (after, _PAGE)).fetchall())
+    async def news(self, after: LogEnd, topics: Collection[str]) -> News:
+        """One page of the events of all topics behind an end that was read."""
+
+        def read(connection: sqlite3.Connection) -> tuple[list[Any], bool]:
+            found = connection.execute(_NEWS, (after.position, _PAGE)).fetchall()
+            if found and found[0][0] == after.position:
+                return found[1:], after.data is not None and found[0][3] != after.data
+            # It was removed because it was old; or this log has not come so far.
+            return found, connection.execute(_END).fetchone()[0] < after.position
+
+        found, is_other = await self._database.read(read)
         rows = [LogRow(*row) for row in found]
-        return News(rows, rows[-1].position if rows else after, len(rows) == _PAGE)
+        end = LogEnd(rows[-1].position, rows[-1].data) if rows else after
+        return News(rows, end, len(rows) >= _PAGE - 1, is_other)
 
     async def beyond(self, topic: str, positions: Mapping[int, int], limit: int) -> Sequence[LogRow]:
         """Events of a topic behind a position in each partition."""

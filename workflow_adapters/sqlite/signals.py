@@ -31,6 +31,8 @@ SAFETY_NET = 1.0
 """Seconds between looks for what was not signalled: a datagram may be lost."""
 WITHOUT_DATAGRAMS = 0.05
 """Seconds between looks where there are no datagrams."""
+SPACING = 0.005
+"""Least seconds between two looks of one subscriber: each look of the relay is a transaction that others wait for."""
 BINDINGS = 5
 """Tries to join a directory that is being removed."""
 SETTLED = 0.1
@@ -143,7 +145,7 @@ class Signals:
 
 def local_wake_ups(signals: Signals, *kinds: WakeUp) -> LocalWakeUps:
     """The subscriptions of a store that offers these kinds. The look at the changed file is their safety net."""
-    wake_ups = LocalWakeUps(kinds)
+    wake_ups = LocalWakeUps(kinds, spacing=SPACING)
     for kind in kinds:
         signals.on(kind.value, partial(wake_ups.wake, kind))
     return wake_ups

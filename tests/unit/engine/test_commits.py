@@ -55,7 +55,7 @@ class Watched(MemoryRecordStore):
 
 
 def commits(store: MemoryRecordStore) -> Commits:
-    return Commits(store, lambda version: None, lambda: 0.5, LOGGER)
+    return Commits(store, lambda version: None, lambda why: None, lambda: 0.5, LOGGER)
 
 
 def note(run_id: str) -> Note:
@@ -91,7 +91,7 @@ async def test_a_store_that_wants_one_batch_at_once_gets_one() -> None:
 
 async def test_only_what_was_written_is_passed_on_and_not_what_another_wrote_under_the_same_attempt() -> None:
     passed_on: list[NewVersion] = []
-    group = Commits(MemoryRecordStore(), passed_on.append, lambda: 0.5, LOGGER)
+    group = Commits(MemoryRecordStore(), passed_on.append, lambda why: None, lambda: 0.5, LOGGER)
     first, second = created("one", object=b"1"), created("one", object=b"2")
     async with asyncio.timeout(10):
         outcomes = [await group.apply(first), await group.apply(second)]

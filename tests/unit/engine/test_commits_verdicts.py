@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from workflow._engine.commits import Commits
 from workflow._engine.log import SafeLogger
 from workflow._model.change import BUSY, UNKNOWN, Change, NewVersion, Note, Outcome, Verdict, refused
 from workflow.errors import BackendNotOpen, OutcomeUnknown, Unavailable
-from workflow_adapters.conformance._values import created
+from workflow_adapters.conformance._values import created, moved
 from workflow_adapters.memory import MemoryRecordStore
 
 LOGGER = SafeLogger(logging.getLogger("test.commits"))
@@ -53,9 +54,12 @@ class Judging(MemoryRecordStore):
         return outcomes
 
 
-def commits(store: MemoryRecordStore, applied: list[NewVersion] | None = None) -> Commits:
+def commits(
+    store: MemoryRecordStore, applied: list[NewVersion] | None = None, rewound: list[str] | None = None
+) -> Commits:
     heard: list[NewVersion] = [] if applied is None else applied
-    return Commits(store, heard.append, lambda: 0.5, LOGGER)
+    signs: list[str] = [] if rewound is None else rewound
+    return Commits(store, heard.append, signs.append, lambda: 0.5, LOGGER)
 
 
 async def test_a_refused_change_fails_its_waiter_alone() -> None:
@@ -191,3 +195,19 @@ async def test_a_function_in_the_transaction_goes_in_a_batch_of_its_own() -> Non
     assert sorted(store.batches) == [["other"], ["run"]]
     assert isinstance(outcomes[1], TypeError), "the memory store has no transaction"
     assert isinstance(outcomes[0], Outcome)
+
+
+async def test_a_change_made_from_a_version_beyond_the_stores_is_a_sign_of_a_rewind() -> None:
+    store, rewound = MemoryRecordStore(), []  # type: ignore[var-annotated]
+    group = commits(store, rewound=rewound)
+    first = created("run")
+    assert (await group.apply(first)).ok
+    ahead = msgspec.structs.replace(first.record, version=4)
+    for change in (moved(ahead), Note(run_id="run", version=3, skipped=True), Note(run_id="gone", version=1)):
+        assert (await group.apply(change)).verdict is Verdict.CONFLICT
+    assert len(rewound) == 3
+    assert "'run' was at version 4, and is at 1 now" in rewound[0]
+    assert (await group.apply(moved(first.record))).ok
+    late = moved(first.record)
+    assert (await group.apply(late)).verdict is Verdict.CONFLICT
+    assert len(rewound) == 3, "somebody else was faster: nothing went back"

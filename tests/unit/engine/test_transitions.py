@@ -246,7 +246,8 @@ def test_an_event_is_emitted_again_as_it_was() -> None:
     record = running()
     note = TRANSITIONS.emitted(record, NOW + MINUTE, reemitted_at=NOW)
     assert (note.run_id, note.version, note.due_at, note.reemitted_at) == ("run", 5, NOW + MINUTE, NOW)
-    assert note.event == TRANSITIONS.event(record)
+    assert note.event == replace(TRANSITIONS.event(record), swept=True)
+    assert TRANSITIONS.emitted(record, NOW + MINUTE).event == TRANSITIONS.event(record)
     assert (note.skipped, note.timers_armed, note.claimed_by) == (None, None, None)
 
 

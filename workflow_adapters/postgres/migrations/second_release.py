@@ -1,4 +1,4 @@
-"""The migrations of the second release. They only add, so that processes of the first go on working.
+"""The migrations of the second release. They only add, so that processes of the first go on working; one index goes.
 
 Two triggers stand in for columns that the first release does not know:
 
@@ -110,8 +110,10 @@ TIMERS = """
 create sequence {schema}.timeouts_written;
 """
 
-# Only the first of these costs anything for every version of a run. The others hold rows that change seldom.
+# Only `runs_listed` costs anything for every version of a run; it replaces `runs_created`, which did too, and which
+# only `list` of the first release used. The others hold rows that change seldom.
 LISTINGS = """
+drop index {schema}.runs_created;
 create index runs_listed on {schema}.runs (workflow_name, status, run_state, created_at, seq) include (updated_at);
 create index runs_failing on {schema}.runs (workflow_name, created_at, seq) include (status, run_state)
     where attempt > 1;
