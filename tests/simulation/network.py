@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from workflow._model.event import Backlog, Event
 from workflow._model.shard import Shard, partition_of
-from workflow.errors import EventsRefused, Unavailable
+from workflow.errors import EventsRefused, StreamReset, Unavailable
 from workflow.protocols import EventReceiver, EventStreamer, Holding, Lease, Member, RoleScheduler
 from workflow_adapters.kit.signal import Signal
 from workflow_adapters.memory import MemoryLease
@@ -39,6 +39,7 @@ class Stream:
         self.events: dict[tuple[str, int], list[tuple[Event, float]]] = {}
         self.cursors: dict[tuple[str, str, int], int] = {}
         self.wipes = 0
+        self.resets = 0
         self.signal = Signal()
 
     def arrive(self, event: Event) -> None:
@@ -131,7 +132,7 @@ class _Receiver(EventReceiver):
         self._port, self._topic, self._name = port, topic, name
         self._stream: Stream = port.world.stream
         self._next: dict[int, int] = {}
-        self._wipes = self._stream.wipes
+        self._wipes, self._resets = self._stream.wipes, self._stream.resets
         for index in shard.partitions(PARTITIONS):
             end = self._stream.end(topic, index)
             start = end if from_latest or not name else 0
@@ -144,6 +145,8 @@ class _Receiver(EventReceiver):
         while True:
             seen = self._stream.signal.count
             found: list[Event] = []
+            if self._resets < self._stream.resets:
+                raise StreamReset("simulated")
             if self._wipes < self._stream.wipes:
                 self._wipes = self._stream.wipes
                 self._next = dict.fromkeys(self._next, 0)
@@ -158,6 +161,8 @@ class _Receiver(EventReceiver):
 
     async def ack(self, events: Sequence[Event]) -> None:
         await self._port.enter()
+        if self._resets < self._stream.resets:
+            return
         for event in events:
             key = (self._topic, self._name, event.partition)
             end = self._stream.end(self._topic, event.partition)

@@ -20,6 +20,7 @@ from .judge import judge, unfinished
 from .loop import Livelock, SimLoop
 from .network import Roles, Stream
 from .processes import Fleet, build
+from .rewind import rewind
 from .world import Plan, SimClock, World
 
 BOUND = 900.0
@@ -48,9 +49,11 @@ class Result:
         return hashlib.sha256("\n".join([*self.trace, *self.complaints]).encode()).hexdigest()
 
 
-def simulate(seed: int, *, liveness: bool) -> Result:
-    """Run one seed from beginning to end."""
+def simulate(seed: int, *, liveness: bool, rewinds: bool = False) -> Result:
+    """Run one seed from beginning to end; with `rewinds` the store also goes back in time."""
     plan = Plan.draw(seed, liveness=liveness)
+    if rewinds:
+        plan.rewinds, plan.sweep, plan.schedule = True, True, False
     loop = SimLoop(seed)
     world = World(plan=plan, loop=loop, rng=random.Random(f"world {seed} {liveness}"))
     world.stream, world.roles = Stream(world), Roles(world)
@@ -99,7 +102,8 @@ async def _life(world: World) -> None:
     for index in range(plan.processes):
         fleet.start(index)
     client = build(world, fleet.program, None, SimClock(world.loop, 0.0), f"{plan.seed} client")
-    async with _going(clients(world, client), _trouble(world, fleet)):
+    rewinding = [rewind(world)] if plan.rewinds else []
+    async with _going(clients(world, client), _trouble(world, fleet), *rewinding):
         await asyncio.sleep(plan.trouble)
         if plan.liveness:
             world.healed, world.healed_at = True, world.loop.time()
