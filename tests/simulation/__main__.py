@@ -7,7 +7,8 @@ import time
 
 from .simulate import Result, simulate
 
-MODES = {"safety": False, "liveness": True}
+MODES = {"safety": {}, "liveness": {"liveness": True}, "rewinds": {"liveness": True, "rewinds": True}}
+USUAL = ("safety", "liveness")
 
 
 def main() -> int:
@@ -18,7 +19,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="run this one and print its trace")
     parser.add_argument("--mode", choices=tuple(MODES), help="only these")
     options = parser.parse_args()
-    modes = [options.mode] if options.mode else list(MODES)
+    modes = [options.mode] if options.mode else list(USUAL)
     if options.seed is not None:
         return _replay(options.seed, modes)
     return _many(range(options.start, options.start + options.seeds // len(modes)), modes)
@@ -27,7 +28,7 @@ def main() -> int:
 def _replay(seed: int, modes: list[str]) -> int:
     failed = 0
     for mode in modes:
-        result = simulate(seed, liveness=MODES[mode])
+        result = simulate(seed, **MODES[mode])
         print(result.plan, *result.trace, *_lines(mode, result), sep="\n")
         failed |= bool(result.complaints)
     return failed
@@ -47,7 +48,7 @@ def _many(seeds: range, modes: list[str]) -> int:
     digest = hashlib.sha256()
     for seed in seeds:
         for mode in modes:
-            result = simulate(seed, liveness=MODES[mode])
+            result = simulate(seed, **MODES[mode])
             count += 1
             runs, versions, kills = runs + result.runs, versions + result.versions, kills + result.kills
             virtual += result.seconds

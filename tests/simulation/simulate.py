@@ -49,7 +49,7 @@ class Result:
         return hashlib.sha256("\n".join([*self.trace, *self.complaints]).encode()).hexdigest()
 
 
-def simulate(seed: int, *, liveness: bool, rewinds: bool = False) -> Result:
+def simulate(seed: int, *, liveness: bool = False, rewinds: bool = False) -> Result:
     """Run one seed from beginning to end; with `rewinds` the store also goes back in time."""
     plan = Plan.draw(seed, liveness=liveness)
     if rewinds:

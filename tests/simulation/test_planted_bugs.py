@@ -80,7 +80,7 @@ NOTICED = {
     "a waiter reads before it subscribes": ("liveness", 2),
     "a waiter does not hear of other processes": ("liveness", 1),
     "a hook's event is acknowledged before it was parked": ("liveness", 2),
-    "an erasure that failed is forgotten": ("liveness", 133),
+    "an erasure that failed is forgotten": ("liveness", 25),
 }
 
 

@@ -22,6 +22,7 @@ from datetime import timedelta
 from typing import Any
 
 from .._model.change import Change, NewVersion, Outcome, Verdict
+from .._model.record import Record
 from ..errors import BackendNotOpen, OutcomeUnknown, Unavailable
 from ..protocols import JoinsTransactions, RecordStore
 from .log import SafeLogger
@@ -228,6 +229,8 @@ class Commits:
         made_from = change.expects if isinstance(change, NewVersion) else change.version
         if present < made_from:
             self._on_rewind(f"run {change.run_id!r} was at version {made_from}, and is at {present} now")
+        elif outcome.record is not None and present == made_from and _is_other(change, outcome.record):
+            self._on_rewind(f"version {present} of run {change.run_id!r} is another one than before")
 
     def _notify_applied(self, change: NewVersion) -> None:
         try:
@@ -304,3 +307,7 @@ class Commits:
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_other(change: Change, present: Record) -> bool:
+    return change.base_attempt not in ("", present.attempt_id)

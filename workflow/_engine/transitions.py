@@ -255,6 +255,7 @@ class Transitions:
         return Note(
             run_id=record.run_id,
             version=record.version,
+            base_attempt=record.attempt_id,
             event=self.event(record) if reemitted_at is None else replace(self.event(record), swept=True),
             due_at=due_at,
             reemitted_at=reemitted_at,
@@ -263,7 +264,9 @@ class Transitions:
     def parked(self, record: Record, event: Event, consumer: str, due_at: datetime) -> Note:
         """An event that failed in one consumer, for that consumer alone, to be tried again later."""
         again = replace(event, consumer=consumer, attempt=event.attempt + 1, swept=False, partition=0, position=0)
-        return Note(run_id=record.run_id, version=record.version, event=again, due_at=due_at)
+        return Note(
+            run_id=record.run_id, version=record.version, base_attempt=record.attempt_id, event=again, due_at=due_at
+        )
 
     # -- the rules -------------------------------------------------------------------------------------------
 
@@ -291,7 +294,8 @@ class Transitions:
     def _new_version(self, record: Record, before: Record | None = None) -> NewVersion:
         due = record.due_at if record.due_at > record.updated_at else None
         previous = RunState.UNKNOWN if before is None else before.run_state
-        return NewVersion(record=record, event=self.event(record), due_at=due, previous=previous)
+        base = "" if before is None else before.attempt_id
+        return NewVersion(record=record, event=self.event(record), due_at=due, previous=previous, base_attempt=base)
 
     def _due(self, status: int, now: datetime, done: bool) -> datetime:
         lag = None if done else self._lags.get(status)

@@ -38,6 +38,9 @@ class NewVersion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             the same transaction. If one of them is not held any more, the change is a CONFLICT.
         on_commit: functions to call with the transaction's connection, after the compare-and-swap.
         previous: the run state of the version before, for the metrics.
+        base_attempt: the attempt id of the version that this one was made from; if the present version was written by
+            another attempt, the change is a CONFLICT although the number fits. A store that went back in time may
+            have two versions of one number. Empty: any.
     """
 
     record: Record
@@ -48,6 +51,7 @@ class NewVersion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     takes: tuple[str, ...] = ()
     on_commit: tuple[OnCommit, ...] = ()
     previous: RunState = RunState.UNKNOWN
+    base_attempt: str = ""
 
     @property
     def run_id(self) -> str:
@@ -70,10 +74,12 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         skipped, timers_armed, claimed_by, reemitted_at: the new values of these marks ("" takes a claim back).
         event: one more outbox event for this version: a re-emission, or one that is due later.
         due_at: the event is not to be sent before; None means at once.
+        base_attempt: the attempt id of that version, as for a new version; empty: any.
     """
 
     run_id: str
     version: int
+    base_attempt: str = ""
     skipped: bool | None = None
     timers_armed: bool | None = None
     claimed_by: str | None = None

@@ -33,12 +33,16 @@ class CrashGuard:
         """Run an attempt at this version, noted beforehand; called while crashes are suspected."""
         commits = self._engine.commits
         try:
-            claim = Note(run_id=record.run_id, version=record.version, claimed_by=self._name)
+            claim = Note(
+                run_id=record.run_id, version=record.version, base_attempt=record.attempt_id, claimed_by=self._name
+            )
             if (await commits.apply(claim)).ok:
                 await run(record)
         except asyncio.CancelledError:
             # Being asked to stop is no crash: take the note back, the attempt does not count.
-            await commits.apply(Note(run_id=record.run_id, version=record.version, claimed_by=""))
+            await commits.apply(
+                Note(run_id=record.run_id, version=record.version, base_attempt=record.attempt_id, claimed_by="")
+            )
             raise
 
     @property

@@ -125,7 +125,9 @@ class StepWork(Work):
     async def _skip(self, record: Record) -> None:
         self._engine.debug("skipping update", record, self.process)
         self._metrics.skipped("next value specified skip")
-        await self._engine.commits.apply(Note(run_id=record.run_id, version=record.version, skipped=True))
+        await self._engine.commits.apply(
+            Note(run_id=record.run_id, version=record.version, base_attempt=record.attempt_id, skipped=True)
+        )
 
     async def _fail(self, record: Record, error: Exception) -> None:
         engine = self._engine

@@ -98,7 +98,7 @@ def moved(record: Record, *, due_at: datetime | None = None, **fields: Any) -> N
     if fields.get("status", record.status) != record.status:
         changes |= {"visit": version, "entered_at": at}
     new = msgspec.structs.replace(record, **(changes | fields))
-    return NewVersion(record=new, event=event_of(new), due_at=due_at)
+    return NewVersion(record=new, event=event_of(new), due_at=due_at, base_attempt=record.attempt_id)
 
 
 def unmarked(record: Record) -> Record:

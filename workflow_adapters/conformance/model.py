@@ -31,11 +31,11 @@ class Model:
         """Judge the change, and write it if it applies."""
         present = self.present.get(change.run_id)
         if isinstance(change, NewVersion):
-            verdict = self._judge(change.record, present)
+            verdict = self._judge(change, present)
             if verdict is Verdict.APPLIED:
                 self._move(change.record, present)
             return verdict
-        if present is None or present.version != change.version:
+        if present is None or present.version != change.version or self._is_other(change, present):
             return Verdict.CONFLICT
         if change.event is not None:
             self.emitted[change.run_id].append(change.version)
@@ -44,13 +44,20 @@ class Model:
         self.present[change.run_id] = marked(present, **given)
         return Verdict.APPLIED
 
-    def _judge(self, record: Record, present: Record | None) -> Verdict:
+    @staticmethod
+    def _is_other(change: Change, present: Record) -> bool:
+        return change.base_attempt not in ("", present.attempt_id)
+
+    def _judge(self, change: NewVersion, present: Record | None) -> Verdict:
+        record = change.record
         history = self.history.get(record.run_id, [])
         if record.version <= len(history):
             mine = history[record.version - 1].attempt_id == record.attempt_id
             return Verdict.ALREADY_APPLIED if mine else Verdict.CONFLICT
         if present is None and record.version == 1:
             return Verdict.IN_PROGRESS if self.live(record.foreign_id) else Verdict.APPLIED
+        if present is not None and self._is_other(change, present):
+            return Verdict.CONFLICT
         return Verdict.APPLIED if len(history) == record.version - 1 else Verdict.CONFLICT
 
     def _move(self, record: Record, present: Record | None) -> None:

@@ -270,3 +270,44 @@ async def of_two_runs_that_become_live_in_one_batch_one_is_in_progress(subject: 
         live = [record for record in records.values() if record.run_state.live]
         assert len(live) == 1, live
         assert next(outcome.record for outcome in outcomes if outcome.record) == live[0]
+
+
+def _of_another_history(record: Record) -> Record:
+    """The same version as another history has it: the store went back in time, and went on in another way."""
+    return msgspec.structs.replace(record, attempt_id=f"{record.attempt_id}, elsewhere")
+
+
+@case("contract: compare-and-swap", "design: rewinds")
+async def a_version_made_from_another_of_the_same_number_is_a_conflict(subject: Subject) -> None:
+    first, second = await put(subject.records, created("run"), created("second"))
+    lost = moved(_of_another_history(first))
+    for batch in ([lost], [lost, moved(second)]):
+        outcome, *others = await settled(subject.records, *batch)
+        assert outcome == Outcome(Verdict.CONFLICT, first), outcome
+        assert all(other.verdict is Verdict.APPLIED for other in others)
+    assert await one(subject.records, "run") == first
+    assert len(await subject.records.history("run")) == 1
+    await put(subject.records, moved(first))
+
+
+@case("contract: compare-and-swap", "design: rewinds")
+async def a_note_on_another_version_of_the_same_number_is_a_conflict(subject: Subject) -> None:
+    (record,) = await put(subject.records, created("run"))
+    other = _of_another_history(record)
+    for note in (
+        Note(run_id="run", version=1, base_attempt=other.attempt_id, skipped=True),
+        Note(run_id="run", version=1, base_attempt=other.attempt_id, event=created("run").event),
+    ):
+        (outcome,) = await settled(subject.records, note)
+        assert outcome == Outcome(Verdict.CONFLICT, record), outcome
+    assert len((await subject.records.list_outbox(WORKFLOW, now=NOW, limit=10)).events) == 1
+    note = Note(run_id="run", version=1, base_attempt=record.attempt_id, skipped=True)
+    assert list(await settled(subject.records, note)) == [APPLIED]
+    assert (await one(subject.records, "run")).marks.skipped
+
+
+@case("contract: compare-and-swap")
+async def a_change_that_names_no_attempt_is_judged_by_the_number_alone(subject: Subject) -> None:
+    (record,) = await put(subject.records, created("run"))
+    blind = msgspec.structs.replace(moved(record), base_attempt="")
+    assert list(await settled(subject.records, blind)) == [APPLIED]

@@ -100,7 +100,7 @@ class MemoryRuns(Runs):
     def _obstacle(self, change: NewVersion, present: Record | None) -> Outcome | None:
         """Why this version cannot be written; None if it can."""
         record = change.record
-        if (present.version if present is not None else 0) != record.version - 1:
+        if (present.version if present is not None else 0) != record.version - 1 or _is_other(change, present):
             return self._already_written(record, present)
         if record.run_state.live:
             live = self._live.get((record.workflow_name, record.foreign_id))
@@ -148,7 +148,7 @@ class MemoryRuns(Runs):
 
     def _note(self, note: Note) -> Outcome:
         present = self._records.get(note.run_id)
-        if present is None or present.version != note.version:
+        if present is None or present.version != note.version or _is_other(note, present):
             return Outcome(Verdict.CONFLICT, present)
         if note.marks_anything:
             marks = present.marks
@@ -231,3 +231,8 @@ class MemoryRuns(Runs):
         records = (self._records[run_id] for run_id in self._auto_paused)
         found = (r for r in records if r.workflow_name == workflow_name and r.updated_at < paused_before)
         return heapq.nsmallest(limit, found, key=lambda record: record.updated_at)
+
+
+def _is_other(change: Change, present: Record | None) -> bool:
+    """True if the present version is not the one that the change was made from, although its number fits."""
+    return present is not None and change.base_attempt not in ("", present.attempt_id)

@@ -20,10 +20,10 @@ __all__ = ["NEW_VERSIONS", "NOTES", "TAKE", "CallbackGone", "ChangeStatements"]
 # history and outbox of what was applied.
 NEW_VERSIONS = """
 with w as (
-    select * from unnest($1::{schema}.move[]) with ordinality as t (
+    select * from unnest($1::{schema}.new_version[]) with ordinality as t (
         run_id, workflow_name, foreign_id, run_state, status, object, version, created_at, updated_at, due_at, visit,
         entered_at, step_version, attempt, last_error, attempt_id, auto_paused, reason, meta, keep_object, event,
-        send_at, place
+        send_at, base_attempt, place
     )
 ),
 created as (
@@ -39,6 +39,7 @@ created as (
 ),
 locked as (
     select w.* from w join {schema}.runs r on r.run_id = w.run_id and r.version = w.version - 1
+        and (w.base_attempt = '' or w.base_attempt = r.attempt_id)
     where w.version > 1 order by w.run_id for no key update of r skip locked
 ),
 moved as (
@@ -69,19 +70,20 @@ announced as (
 select run_id from applied
 """
 
-# Notes on the present version: marks, one more event, or both. $9: nothing is lost if the server forgets it in a crash.
+# Notes on the present version: marks, one more event, or both. $10: nothing is lost if the server forgets it.
 NOTES = """
 with w as (
     select * from unnest(
         $1::text[], $2::integer[], $3::boolean[], $4::boolean[], $5::text[], $6::timestamptz[], $7::bytea[],
-        $8::timestamptz[]
-    ) with ordinality as t (run_id, version, skipped, armed, started_by, swept_at, event, send_at, place)
+        $8::timestamptz[], $9::text[]
+    ) with ordinality as t (run_id, version, skipped, armed, started_by, swept_at, event, send_at, base_attempt, place)
     where (select set_config(
-        'synchronous_commit', case when $9 then 'off' else current_setting('synchronous_commit') end, true
+        'synchronous_commit', case when $10 then 'off' else current_setting('synchronous_commit') end, true
     )) is not null
 ),
 locked as (
     select w.*, r.workflow_name from w join {schema}.runs r on r.run_id = w.run_id and r.version = w.version
+        and (w.base_attempt = '' or w.base_attempt = r.attempt_id)
     order by w.run_id for no key update of r skip locked
 ),
 noted as (

@@ -53,15 +53,21 @@ insert into {schema}.settings as s (partitions) values ($1)
 on conflict (single) do update set partitions = s.partitions returning partitions
 """
 
-# A cursor beyond the end belongs to a log that was lost; without it, reading starts at the earliest event.
-_FORGET = """
-delete from {schema}.cursors where topic = $1 and consumer = $2 and partition = any($3::smallint[])
-and position > (select case when is_called then last_value else 0 end from {schema}.events_position_seq)
+# A cursor beyond the end belongs to a log that was lost, and so does one that acknowledges an event before it was sent:
+# the log was numbered anew, and has grown past it. Without a cursor, reading starts at the earliest event.
+_IS_VOID = """
+(c.position > (select case when is_called then last_value else 0 end from {schema}.events_position_seq)
+or exists (select 1 from {schema}.events e where e.position = c.position and e.sent_at > c.updated_at))
 """
-_CURSORS = """
-select partition, position from {schema}.cursors where topic = $1 and consumer = $2 and partition = any($3::smallint[])
-union all select null, max(position) from {schema}.events
-"""
+_FORGET = f"""
+delete from {{schema}}.cursors c
+where topic = $1 and consumer = $2 and partition = any($3::smallint[]) and {_IS_VOID}
+"""  # noqa: S608 - constants
+_CURSORS = f"""
+select partition, position, {_IS_VOID} from {{schema}}.cursors c
+where topic = $1 and consumer = $2 and partition = any($3::smallint[])
+union all select null, max(position), false from {{schema}}.events
+"""  # noqa: S608 - constants
 
 # Only forward. What a crash of the server takes back is read again, so it does not wait for the disk.
 _ACK = """
@@ -190,10 +196,10 @@ class PostgresEventStreamer(EventStreamer):
     async def _begin(self, receiver: LogReceiver, partitions: Sequence[int], *, from_latest: bool) -> None:
         # Acknowledgements of this name that wait here belong to the cursor that is read now.
         await self._acks.flush()
-        cursors, end = await self._cursors(receiver, partitions)
-        if any(position > end for position in cursors.values()):
+        cursors, end, void = await self._cursors(receiver, partitions)
+        if void:
             await self._sends.write(self._forget_sql, receiver.topic, receiver.name, partitions)
-            cursors, end = await self._cursors(receiver, partitions)
+            cursors, end, _ = await self._cursors(receiver, partitions)
         fresh = end if from_latest or not receiver.name else 0
         receiver.start({partition: cursors.get(partition, fresh) for partition in partitions}, end=end)
         if from_latest and receiver.name:
@@ -203,10 +209,10 @@ class PostgresEventStreamer(EventStreamer):
                     self._acks.move(receiver.topic, receiver.name, partition, end)
             await self._acks.flush()
 
-    async def _cursors(self, receiver: LogReceiver, partitions: Sequence[int]) -> tuple[Mapping[int, int], int]:
-        """The stored cursors, and how far the log reaches."""
+    async def _cursors(self, receiver: LogReceiver, partitions: Sequence[int]) -> tuple[Mapping[int, int], int, bool]:
+        """The stored cursors, how far the log reaches, and whether a cursor belongs to another log."""
         rows = await self._reads.fetch(self._cursors_sql, receiver.topic, receiver.name, partitions)
-        return {row[0]: row[1] for row in rows[:-1]}, rows[-1][1] or 0
+        return {row[0]: row[1] for row in rows[:-1]}, rows[-1][1] or 0, any(row[2] for row in rows)
 
     async def backlog(self, consumers: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Backlog]:
         """For each pair of topic and consumer name, the events that it has not acknowledged; counts up to 10,000."""

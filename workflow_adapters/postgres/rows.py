@@ -175,10 +175,11 @@ def version_row(change: NewVersion) -> Sequence[object]:
         change.keep_object,
         encode_event(change.event),
         change.due_at,
+        change.base_attempt,
     )
 
 
-_NOTE_WIDTH = 8
+_NOTE_WIDTH = 9
 
 
 def note_columns(notes: Sequence[Note]) -> list[Sequence[object]]:
@@ -196,4 +197,5 @@ def _note_row(note: Note) -> Sequence[object]:
         note.reemitted_at,
         None if note.event is None else encode_event(note.event),
         note.due_at,
+        note.base_attempt,
     )

@@ -53,10 +53,15 @@ def _outcome(
         new = change.record
         if new.attempt_id and attempts.get((new.run_id, new.version)) == new.attempt_id:
             return ALREADY_APPLIED
-        at_expected_version = new.version == 1 if record is None else record.version == change.expects
+        at_expected_version = new.version == 1 if record is None else _is_base(change, record)
         holder = holders.get((new.workflow_name, new.foreign_id))
         if holder is not None and at_expected_version:
             return Outcome(Verdict.IN_PROGRESS, holder)
     else:
-        at_expected_version = record is not None and record.version == change.expects
+        at_expected_version = record is not None and _is_base(change, record)
     return BUSY if at_expected_version else Outcome(Verdict.CONFLICT, record)
+
+
+def _is_base(change: Change, record: Record) -> bool:
+    """True if this is the version that the change was made from."""
+    return record.version == change.expects and change.base_attempt in ("", record.attempt_id)

@@ -45,19 +45,21 @@ insert into runs (run_id, workflow_name, foreign_id, run_state, status, version,
     auto_paused, whole, failing)
 values (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing
 """
+# The present version was written by the attempt that the change was made from ('': by any).
+_BASE = "? in ('', (select attempt_id from history where run = seq and history.version = runs.version))"
 # The compare-and-swap: the marks of the old version are cleared, armed timers stay within a visit. It changes nothing
 # either if it would make a second live run of the foreign ID. Parameters are not numbered: Python 3.12 warns about it.
-_REPLACE = """
+_REPLACE = f"""
 update or ignore runs set status = ?, version = version + 1, armed = armed and visit = ?, visit = ?, updated = ?,
     due = ?, whole = ?, failing = ?, skipped = 0, started_by = '', swept = null, run_state = ?, auto_paused = ?
-where run_id = ? and version = ?
-"""
+where run_id = ? and version = ? and {_BASE}
+"""  # noqa: S608 - constants
 # The same within a run state, which spares the indexes that tell run states apart.
-_STAY = """
+_STAY = f"""
 update runs set status = ?, version = version + 1, armed = armed and visit = ?, visit = ?, updated = ?, due = ?,
     whole = ?, failing = ?, skipped = 0, started_by = '', swept = null
-where run_state = ? and auto_paused = ? and run_id = ? and version = ?
-"""
+where run_state = ? and auto_paused = ? and run_id = ? and version = ? and {_BASE}
+"""  # noqa: S608 - constants
 _HISTORY = """
 insert into history (run, version, status, attempt_id, data) select seq, ?, ?, ?, ? from runs where run_id = ?
 """
@@ -69,12 +71,12 @@ select {RECORD} from present where workflow_name = ? and foreign_id = ? and run_
 _WROTE = """
 select 1 from history where run = (select seq from runs where run_id = ?) and version = ? and attempt_id = ?
 """
-_MARK = """
+_MARK = f"""
 update runs set skipped = coalesce(?, skipped), armed = coalesce(?, armed), started_by = coalesce(?, started_by),
     swept = coalesce(?, swept)
-where run_id = ? and version = ?
-"""
-_IS_AT = "select 1 from runs where run_id = ? and version = ?"
+where run_id = ? and version = ? and {_BASE}
+"""  # noqa: S608 - constants
+_IS_AT = f"select 1 from runs where run_id = ? and version = ? and {_BASE}"  # noqa: S608 - constants
 _HELD = """
 select number, data from held_callbacks where workflow_name = ? and foreign_id = ? and id = ? and taken is null
 """
@@ -125,7 +127,7 @@ def _write_together(connection: sqlite3.Connection, changes: Sequence[NewVersion
         if r.version == 1:
             creations.append(_create_row(r, whole))
         else:
-            (stays if change.previous is r.run_state else others).append(_replace_row(r, whole))
+            (stays if change.previous is r.run_state else others).append(_replace_row(change, whole))
     for sql, rows in ((_CREATE, creations), (_STAY, stays), (_REPLACE, others)):
         if rows and connection.executemany(sql, rows).rowcount != len(rows):
             return False
@@ -173,7 +175,7 @@ def _new_version(connection: sqlite3.Connection, change: NewVersion, savepoint: 
     try:
         data, whole = _blobs(change)
         outbox = _outbox_row(change.event, change.due_at)
-        sql, row = (_CREATE, _create_row(r, whole)) if r.version == 1 else (_REPLACE, _replace_row(r, whole))
+        sql, row = (_CREATE, _create_row(r, whole)) if r.version == 1 else (_REPLACE, _replace_row(change, whole))
         written = connection.execute(sql, row).rowcount
     except (ValueError, OverflowError):
         check_change(change)  # names the field
@@ -197,7 +199,8 @@ def _not_written(connection: sqlite3.Connection, change: NewVersion) -> Outcome:
     if connection.execute(_WROTE, (r.run_id, r.version, r.attempt_id)).fetchone():
         return ALREADY_APPLIED
     present = _present(connection, r.run_id)
-    if (0 if present is None else present.version) == change.expects:
+    is_base = present is None or change.base_attempt in ("", present.attempt_id)
+    if is_base and (0 if present is None else present.version) == change.expects:
         # The version is the expected one, so another live run holds the foreign ID.
         live = connection.execute(LIVE, (r.workflow_name, r.foreign_id)).fetchone()
         return Outcome(Verdict.IN_PROGRESS, None if live is None else record(live))
@@ -211,9 +214,9 @@ def _note(connection: sqlite3.Connection, note: Note) -> Outcome:
         if note.marks_anything:
             swept = None if note.reemitted_at is None else micros(note.reemitted_at)
             marks = (note.skipped, note.timers_armed, note.claimed_by, swept)
-            found = connection.execute(_MARK, (*marks, note.run_id, note.version)).rowcount > 0
+            found = connection.execute(_MARK, (*marks, note.run_id, note.version, note.base_attempt)).rowcount > 0
         else:
-            found = connection.execute(_IS_AT, (note.run_id, note.version)).fetchone() is not None
+            found = connection.execute(_IS_AT, (note.run_id, note.version, note.base_attempt)).fetchone() is not None
     except (ValueError, OverflowError):
         check_change(note)  # names the field
         raise
@@ -263,10 +266,11 @@ def _create_row(r: Record, whole: bytes | None) -> tuple[Any, ...]:
     return (*names, *state, created, updated, due, r.auto_paused, whole, _failing(r))
 
 
-def _replace_row(r: Record, whole: bytes | None) -> tuple[Any, ...]:
+def _replace_row(change: NewVersion, whole: bytes | None) -> tuple[Any, ...]:
+    r = change.record
     updated, due, state = micros(r.updated_at), micros(r.due_at), int(r.run_state)
     new = (r.status, r.visit, r.visit, updated, due, whole, _failing(r))
-    return (*new, state, r.auto_paused, r.run_id, r.version - 1)
+    return (*new, state, r.auto_paused, r.run_id, r.version - 1, change.base_attempt)
 
 
 def _failing(r: Record) -> int | None:

@@ -34,11 +34,19 @@ _COUNTED = 10_000
 
 _SEND = "insert into events (topic, partition, created, data) values (?, ?, ?, ?)"
 _END = f"select {LAST_POSITION}"
-_CURSORS = "select partition, position from cursors where topic = ? and name = ?"
+# A cursor is void if it lies beyond the end, or if another event is in its place: it belongs to a log that was lost.
+_CURSORS = f"""
+select partition, position, position > {LAST_POSITION} or coalesce(anchor_position = position and exists (
+    select 1 from events e where e.position = c.position and e.data <> c.anchor), 0)
+from cursors c where topic = ? and name = ?
+"""  # noqa: S608 - constants
+_FORGET = "delete from cursors where topic = ? and name = ? and partition = ? and position = ?"
 # Only forward, except for a cursor beyond the end, which belongs to a log that was lost.
 _ACK = f"""
-insert into cursors (topic, name, partition, position) values (?, ?, ?, ?)
-on conflict do update set position = excluded.position
+insert into cursors (topic, name, partition, position, anchor_position, anchor)
+values (?, ?, ?, ?, ?, (select data from events where position = ?))
+on conflict do update set position = excluded.position, anchor_position = excluded.anchor_position,
+    anchor = excluded.anchor
     where excluded.position > position or position > {LAST_POSITION}
 """  # noqa: S608 - constants
 # The unread events of one consumer in all partitions: how many, and when the first of each partition was made.
@@ -141,11 +149,13 @@ class SQLiteEventStreamer(EventStreamer):
         # Acknowledgements of this name that wait here belong to the cursor that is read now.
         await self._acks.flush()
         topic, name = receiver.topic, receiver.name
-        cursors, end = await self._database.read(lambda c: _cursors(c, topic, name))
+        cursors, end, void = await self._database.read(lambda c: _cursors(c, topic, name))
+        if void:
+            # Without a cursor, reading starts at the earliest event.
+            rows = [(topic, name, partition, cursors.pop(partition)) for partition in void]
+            await self._database.write(lambda c: c.executemany(_FORGET, rows).rowcount)
         fresh = end if from_latest or not name else 0
-        positions = {partition: cursors.get(partition, fresh) for partition in partitions}
-        # A cursor beyond the end belongs to a log that was lost: reading starts at the earliest event.
-        receiver.start({p: position if position <= end else 0 for p, position in positions.items()}, end=end)
+        receiver.start({partition: cursors.get(partition, fresh) for partition in partitions}, end=end)
         if from_latest and name:
             # From now on it has a cursor: what is sent from here on is its backlog.
             for partition in partitions:
@@ -161,7 +171,7 @@ class SQLiteEventStreamer(EventStreamer):
         )
 
     async def _write_acks(self, positions: Mapping[Cursor, int]) -> None:
-        rows = [(*cursor, position) for cursor, position in positions.items()]
+        rows = [(*cursor, position, position, position) for cursor, position in positions.items()]
         await self._database.write(lambda c: c.executemany(_ACK, rows).rowcount, lazy=True)
 
     async def _trim(self) -> None:
@@ -180,10 +190,14 @@ class SQLiteEventStreamer(EventStreamer):
         return connection.execute(_TRIM_OLD, (now - int(self._retention.total_seconds() * 1e6), TRIM)).rowcount
 
 
-def _cursors(connection: sqlite3.Connection, topic: str, name: str) -> tuple[dict[int, int], int]:
-    """The stored cursors, and how far the log reaches. The end comes last, so that it is not before a cursor."""
-    cursors: dict[int, int] = dict(connection.execute(_CURSORS, (topic, name)).fetchall()) if name else {}
-    return cursors, int(connection.execute(_END).fetchone()[0])
+def _cursors(connection: sqlite3.Connection, topic: str, name: str) -> tuple[dict[int, int], int, list[int]]:
+    """The stored cursors, how far the log reaches, and the partitions whose cursor belongs to a log that was lost.
+
+    The end comes last, so that it is not before a cursor.
+    """
+    rows = connection.execute(_CURSORS, (topic, name)).fetchall() if name else []
+    end = int(connection.execute(_END).fetchone()[0])
+    return {row[0]: row[1] for row in rows}, end, [row[0] for row in rows if row[2]]
 
 
 def _backlog(connection: sqlite3.Connection, topic: str, name: str, partitions: int) -> Backlog:

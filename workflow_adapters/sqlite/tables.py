@@ -187,5 +187,12 @@ _CATALOG = (
     """,
 )
 
-ADDITIONS = (_ROLES, _LISTINGS, _HELD_CALLBACKS, _CATALOG)
+# The event at a cursor's position, so that a cursor of a log that was numbered anew is recognised. A release that does
+# not know these columns leaves them behind, with a position that is not the cursor's.
+_ANCHORS = (
+    "alter table cursors add column anchor_position integer",
+    "alter table cursors add column anchor blob",
+)
+
+ADDITIONS = (_ROLES, _LISTINGS, _HELD_CALLBACKS, _CATALOG, _ANCHORS)
 """What later releases added, in order. One that was released is never edited."""

@@ -87,7 +87,7 @@ def _stale_object() -> Iterator[None]:
 
 @bug("crash loop not counted", needs=lambda plan: plan.poison)
 def _crashes_uncounted() -> Iterator[None]:
-    with patch.object(CrashGuard, "_suspicious", lambda self: False):
+    with patch.object(CrashGuard, "suspects", property(lambda self: False)):
         yield
 
 

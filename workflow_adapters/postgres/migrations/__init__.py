@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..names import quoted
 from .first_release import FIRST_TABLES, MOVE_TYPE, OLDEST_RELEASE
-from .second_release import CATALOG, CAUSES, HELD_CALLBACKS, LISTINGS, MEMBERS, TIMERS
+from .second_release import CATALOG, CAUSES, HELD_CALLBACKS, LISTINGS, MEMBERS, TIMERS, VERSION_TYPE
 
 __all__ = ["CURRENT", "MIGRATIONS", "Migration", "migration", "prepare", "script"]
 
@@ -42,6 +42,7 @@ MIGRATIONS: Sequence[Migration] = (
     Migration("which workflows there are", CATALOG),
     Migration("when timers were written", TIMERS),
     Migration("listings", LISTINGS),
+    Migration("versions that name the one before", VERSION_TYPE),
 )
 """The first has number 1."""
 

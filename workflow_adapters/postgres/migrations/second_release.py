@@ -9,7 +9,7 @@ Two triggers stand in for columns that the first release does not know:
 - `leases.last_holder` is kept by a trigger, because the first release writes only `holder`.
 """
 
-__all__ = ["CATALOG", "CAUSES", "HELD_CALLBACKS", "LISTINGS", "MEMBERS", "TIMERS"]
+__all__ = ["CATALOG", "CAUSES", "HELD_CALLBACKS", "LISTINGS", "MEMBERS", "TIMERS", "VERSION_TYPE"]
 
 CAUSES = """
 create function {schema}.without_note(meta bytea) returns bytea language sql immutable as $$
@@ -124,4 +124,33 @@ create index runs_ended_named on {schema}.runs (workflow_name, foreign_id text_p
 create index timeouts_completed on {schema}.timeouts (workflow_name, status, due_at, id) where completed;
 create index timeouts_status on {schema}.timeouts (workflow_name, status, due_at, id) where not completed;
 create index dead_letters_of_run on {schema}.dead_letters (workflow_name, run_id, id);
+"""
+
+# `move` of the first release, and the attempt that wrote the version before.
+VERSION_TYPE = """
+create type {schema}.new_version as (
+    run_id text,
+    workflow_name text,
+    foreign_id text,
+    run_state smallint,
+    status bigint,
+    object bytea,
+    version integer,
+    created_at timestamptz,
+    updated_at timestamptz,
+    due_at timestamptz,
+    visit integer,
+    entered_at timestamptz,
+    step_version integer,
+    attempt integer,
+    last_error text,
+    attempt_id text,
+    auto_paused boolean,
+    reason text,
+    meta bytea,
+    keep_object boolean,
+    event bytea,
+    send_at timestamptz,
+    base_attempt text
+);
 """
