@@ -7,6 +7,7 @@ from typing import cast
 
 from tests.faults import Wrapper
 from tests.faults.fault import Fault, fault
+from workflow.errors import StreamReset
 from workflow.protocols import Backlog, Event, EventReceiver, Shard
 
 
@@ -34,6 +35,21 @@ class EarlyAck(_Streamer):
     """Acknowledges what it hands out."""
 
     wrap = _AcksAtOnce
+
+
+class _Deaf(Wrapper):
+    async def receive(self, limit: int) -> Sequence[Event]:
+        try:
+            return list(await self.real.receive(limit))
+        except StreamReset:
+            await asyncio.Event().wait()
+            raise
+
+
+class DeafAfterAReset(_Streamer):
+    """Does not say that the stream is another one, and waits for events behind a position that means nothing."""
+
+    wrap = _Deaf
 
 
 class _NeverAcks(Wrapper):
@@ -310,5 +326,13 @@ FAULTS: tuple[Fault, ...] = (
         "a_backlog_is_over_all_partitions_of_its_topic",
         "a_backlog_stops_counting_at_ten_thousand_at_the_earliest",
         "a_backlog_is_the_same_for_every_process",
+    ),
+    fault(
+        "event_streamer",
+        DeafAfterAReset,
+        "readers_go_on_when_the_stream_is_emptied_and_renumbered",
+        "readers_go_on_when_the_stream_was_renumbered_and_has_grown_past_their_position",
+        "readers_go_on_when_the_stream_is_emptied_and_their_cursors_are_gone",
+        backend="sqlite",
     ),
 )

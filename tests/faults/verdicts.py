@@ -68,6 +68,13 @@ class RefusesTheAttemptForGood(Wrapper):
         return change.run_id, change.record.attempt_id if isinstance(change, NewVersion) else ""
 
 
+class JudgesByTheNumberAlone(Wrapper):
+    """Takes every version of the expected number for the one that a change was made from."""
+
+    async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        return list(await self.real.store([msgspec.structs.replace(change, base_attempt="") for change in changes]))
+
+
 class RevivesRunsUnseen(Wrapper):
     """Looks for another live run when a run is created, not when a finished one is made live again."""
 
@@ -146,6 +153,13 @@ class TakesByIdAlone(Wrapper):
 
 
 FAULTS: tuple[Fault, ...] = (
+    fault(
+        "record_store",
+        JudgesByTheNumberAlone,
+        "a_version_made_from_another_of_the_same_number_is_a_conflict",
+        "a_note_on_another_version_of_the_same_number_is_a_conflict",
+        "random_batches_are_answered_as_the_model_answers_them",
+    ),
     fault(
         "record_store",
         RefusesTheWholeBatch,
