@@ -41,6 +41,12 @@ def test_a_private_memory_database_is_refused() -> None:
         SQLiteBackend(":memory:")
 
 
+def test_a_uri_is_refused() -> None:
+    """It would be taken for the name of a file, beside the one that was meant."""
+    with pytest.raises(ValueError, match="not a URI"):
+        SQLiteBackend("file:runs.db?mode=rwc")
+
+
 async def test_the_file_of_another_application_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     connection = sqlite3.connect(path)

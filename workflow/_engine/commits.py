@@ -47,12 +47,13 @@ ABANDON_AFTER = 4.0
 class _Pending:
     """A change that waits, and the future of its waiter."""
 
-    __slots__ = ("abandoned", "change", "done", "sent")
+    __slots__ = ("abandoned", "change", "done", "doubtful", "sent")
 
     def __init__(self, change: Change, loop: asyncio.AbstractEventLoop) -> None:
         self.change = change
         self.done: asyncio.Future[Outcome] = loop.create_future()
         self.sent = False
+        self.doubtful = False
         self.abandoned = False
 
     def answer(self, outcome: Outcome) -> None:
@@ -94,6 +95,7 @@ class Commits:
         """Serve this loop. What waited in another one ended with it (or, after a fork, is the parent's)."""
         self._loop = loop
         self._away_since: float | None = None
+        self._away_why = ""
         self._queue: deque[_Pending] = deque()
         self._writing: set[str] = set()
         self._at_work = 0
@@ -140,10 +142,11 @@ class Commits:
                 # The answer came at the very moment of the deadline.
                 return pending.done.result()
             pending.abandoned = True
+            because = f": {self._away_why}" if self._away_since is not None else ""
             if pending.sent:
-                why = f"no answer from the store within {patience}"
+                why = f"no answer from the store within {patience}{because}"
                 raise OutcomeUnknown(why, run_id=pending.change.run_id) from None
-            why = f"the store could not be reached within {patience}"
+            why = f"the store could not be reached within {patience}{because}"
             raise Unavailable(why, run_id=pending.change.run_id) from None
 
     async def flush(self) -> None:
@@ -216,6 +219,7 @@ class Commits:
         """Answer a change that was not applied, or send it again."""
         verdict = outcome.verdict
         if verdict is Verdict.BUSY or verdict is Verdict.UNKNOWN:
+            pending.doubtful = pending.doubtful or verdict is Verdict.UNKNOWN
             self._write_apart(pending)
         elif verdict is Verdict.REFUSED:
             pending.fail(outcome.error or ValueError("the store refused the change and did not say why"))
@@ -251,11 +255,15 @@ class Commits:
             try:
                 return await self._store_once(batch)
             except Unavailable as error:
-                # Nothing was written: as far as the waiters are concerned, nothing was sent.
+                # Nothing was written: as far as the waiters are concerned, nothing was sent this time.
                 for pending in batch:
-                    pending.sent = False
+                    pending.sent = pending.doubtful
+                self._away_why = str(error)
                 self._logger.warning("store unavailable, %d changes wait: %s", len(batch), error)
             except OutcomeUnknown as error:
+                for pending in batch:
+                    pending.doubtful = True
+                self._away_why = str(error)
                 self._logger.warning("outcome of %d changes unknown, sending them again: %s", len(batch), error)
             if self._away_since is None:
                 self._away_since = asyncio.get_running_loop().time()

@@ -18,11 +18,12 @@ class SQLiteBackend(Backend):
     """Durable, without a server: everything in one SQLite file, shared by the processes of one machine.
 
     Every acknowledged write survives kill -9 and power loss (WAL, synchronous=FULL). Not for network file systems.
+    If it is deleted or replaced while it is open, every call is `Unavailable` until it is back, or the backend is left.
     A process that forks opens a backend of its own in the child. Erased data is gone from every table; what the file
     keeps in free pages is gone after SQLite's own `vacuum`.
 
     Args:
-        path: the file; made if it does not exist, its directory is not.
+        path: the file; made if it does not exist, its directory is not. A `file:` URI is a ValueError.
         lease_time: how long after a process died others wait before they take over its roles.
         retention: how long events are kept after all consumers have read them.
         release: of the program that uses the backend; left out, the environment variable WORKFLOW_RELEASE.
@@ -38,6 +39,8 @@ class SQLiteBackend(Backend):
     ) -> None:
         if os.fspath(path) == ":memory:":
             raise ValueError("SQLiteBackend needs a file, which its connections share; use MemoryBackend")
+        if os.fspath(path).startswith("file:"):
+            raise ValueError(f"SQLiteBackend needs the path of a file, not a URI: {os.fspath(path)!r}")
         # Absolute, so that a change of the working directory does not lead to another file.
         self._database = Database(Path(path).absolute())
         super().__init__(

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
-from workflow.errors import BackendNotOpen
+from workflow.errors import BackendNotOpen, OutcomeUnknown, Unavailable
 
-from .jobs import Job, Work, perform, transact
-from .schema import open_file
+from .jobs import Job, Work, fail, perform, transact
+from .named_file import NamedFile
 from .signals import Signals
 
 __all__ = ["Database", "Work"]
@@ -38,6 +38,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.signals = Signals(path)
+        self._file = NamedFile(path)
         self.partitions = 0
         self._jobs: Jobs = queue.SimpleQueue()
         self._reads: Jobs = queue.SimpleQueue()
@@ -48,6 +49,7 @@ class Database:
 
     async def __aenter__(self) -> Self:
         self._jobs, self._reads = queue.SimpleQueue(), queue.SimpleQueue()
+        self._file = NamedFile(self.path)
         try:
             await self._start(self._write_all, "workflow-sqlite-write")
             await self._start(self._read_all, "workflow-sqlite-read")
@@ -79,7 +81,7 @@ class Database:
 
         def run() -> None:
             try:
-                connection = open_file(self.path)
+                connection = self._file.connect()
             except BaseException as error:  # noqa: BLE001 - raised where the backend is entered
                 _tell(loop, ready, error)
                 _tell(loop, ended)
@@ -113,8 +115,8 @@ class Database:
         failure may take it back: for what may happen twice.
 
         Raises:
-            Unavailable: the file is locked or cannot be written; nothing was.
-            OutcomeUnknown: the commit itself failed.
+            Unavailable: the file is locked, cannot be written, or is not the one that was opened; nothing was written.
+            OutcomeUnknown: the commit itself failed, or went to a file that was deleted or replaced meanwhile.
             Exception: whatever `work` raised; what it wrote is undone.
         """
         loop = self._open_loop()
@@ -144,16 +146,28 @@ class Database:
         following: Job | None = None
         while (job := following or self._jobs.get()) is not None:
             batch, following = ([job], None) if job.alone else _together(self._jobs, job)
-            transact(connection, batch)
+            self._transact(connection, batch)
             self._answer(batch)
+
+    def _transact(self, connection: sqlite3.Connection, batch: list[Job]) -> None:
+        if self._file.lost and (lost := self._file.look()):
+            fail(batch, Unavailable(lost))
+            return
+        transact(connection, batch)
+        if lost := self._file.look():
+            # It is written, but where nobody will look for it, unless the file is put back.
+            fail(batch, OutcomeUnknown(lost))
 
     def _read_all(self, connection: sqlite3.Connection) -> None:
         connection.execute("pragma query_only = on")
         following: Job | None = None
         while (job := following or self._reads.get()) is not None:
             batch, following = _together(self._reads, job)
+            if self._file.lost and (lost := self._file.look()):
+                fail(batch, Unavailable(lost))
             for one in batch:
-                perform(one, connection)
+                if one.error is None:
+                    perform(one, connection)
             self._answer(batch)
 
     def _answer(self, jobs: list[Job]) -> None:
@@ -184,13 +198,19 @@ class Database:
         while True:
             await asyncio.sleep(self.signals.look_every)
             try:
-                found = await self.read(_data_version)
+                found = await self.read(self._look)
             except Exception as error:  # noqa: BLE001 - reported; without this look a lost wake-up would be lost for good
-                _log.warning("the file cannot be looked at: %r", error)
+                if not self._file.lost:  # that was said once
+                    _log.warning("the file cannot be looked at: %r", error)
                 continue
             if found != seen:
                 seen = found
                 self.signals.wake_all("outbox", "events", "timeouts", "held callbacks")
+
+    def _look(self, connection: sqlite3.Connection) -> int:
+        if lost := self._file.look():
+            raise Unavailable(lost)
+        return int(connection.execute("pragma data_version").fetchone()[0])
 
 
 def _tell(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[None]", error: BaseException | None = None) -> None:
@@ -228,7 +248,3 @@ def _together(jobs: Jobs, first: Job) -> tuple[list[Job], Job | None]:
 
 def _partitions(connection: sqlite3.Connection) -> int:
     return int(connection.execute("select value from meta where key = 'partitions'").fetchone()[0])
-
-
-def _data_version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("pragma data_version").fetchone()[0])

@@ -69,7 +69,7 @@ def transact(connection: sqlite3.Connection, jobs: list[Job]) -> None:
         connection.execute("pragma synchronous = " + ("normal" if all(job.lazy for job in jobs) else "full"))
         connection.execute("begin immediate")
     except sqlite3.Error as error:
-        _fail(jobs, Unavailable(f"SQLite: {error}"))
+        fail(jobs, Unavailable(f"SQLite: {error}"))
         return
     try:
         for job in jobs:
@@ -81,7 +81,7 @@ def transact(connection: sqlite3.Connection, jobs: list[Job]) -> None:
     except sqlite3.Error as error:
         # A full disk or the like has ended the whole transaction.
         _roll_back(connection)
-        _fail(jobs, Unavailable(f"SQLite: {error}"))
+        fail(jobs, Unavailable(f"SQLite: {error}"))
         return
     try:
         connection.execute("commit")
@@ -89,7 +89,7 @@ def transact(connection: sqlite3.Connection, jobs: list[Job]) -> None:
         _roll_back(connection)
         busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
         # What failed may have been the last of it, the fsync.
-        _fail(jobs, Unavailable(f"SQLite: {error}") if busy else OutcomeUnknown(f"SQLite: {error}"))
+        fail(jobs, Unavailable(f"SQLite: {error}") if busy else OutcomeUnknown(f"SQLite: {error}"))
 
 
 def meaning(error: BaseException) -> BaseException:
@@ -110,7 +110,8 @@ def _roll_back(connection: sqlite3.Connection) -> None:
         return
 
 
-def _fail(jobs: list[Job], error: Exception) -> None:
+def fail(jobs: list[Job], error: Exception) -> None:
+    """This became of all of them that have not failed already."""
     for job in jobs:
         if job.error is None:
             job.error = error

@@ -183,6 +183,28 @@ async def test_patience_ends_with_what_is_known(outcome: Outcome | Exception, er
         await group.flush()
 
 
+@pytest.mark.parametrize("outcome", [OutcomeUnknown("cut"), UNKNOWN], ids=["outcome unknown", "verdict unknown"])
+async def test_a_change_that_may_be_written_stays_of_unknown_outcome_when_the_store_goes_away(
+    outcome: Outcome | Exception,
+) -> None:
+    store = Judging()
+    if isinstance(outcome, Outcome):
+        store.answers["run"] = deque([outcome])
+    else:
+        store.errors.append(outcome)
+    group = commits(store)
+    asking = asyncio.ensure_future(group.apply(created("run"), timedelta(milliseconds=300)))
+    async with asyncio.timeout(10):
+        while not store.batches:
+            await asyncio.sleep(0)
+    store.errors += [Unavailable("the disk is out")] * 100
+    with pytest.raises(OutcomeUnknown, match="the disk is out"):
+        await asking
+    store.errors.clear()
+    async with asyncio.timeout(10):
+        await group.flush()
+
+
 async def test_a_function_in_the_transaction_goes_in_a_batch_of_its_own() -> None:
     store = Judging()
     group = commits(store)
