@@ -12,6 +12,11 @@ STATE=${WORKFLOW_SERVICES_STATE:-/tmp/workflow-services-$(id -u)}
 die() { echo "services: $*" >&2; exit 1; }
 log() { echo "services: $*" >&2; }
 
+# All users may write to /tmp: what they put there is neither followed, run nor deleted.
+if [ -L "$STATE" ] || { [ -e "$STATE" ] && ! { [ -d "$STATE" ] && [ -O "$STATE" ]; }; }; then
+  die "$STATE is not a directory of your own"
+fi
+
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # initdb and postgres refuse to run as root, and are not on PATH in Debian.

@@ -3,7 +3,8 @@
 set -euo pipefail
 if [ -z "${WORKFLOW_POSTGRES_URL:-}" ]; then
   # A set of its own, so that servers left running for development are neither used nor stopped.
-  export WORKFLOW_SERVICES_STATE=/tmp/workflow-servers-$$
+  WORKFLOW_SERVICES_STATE=$(mktemp -d /tmp/workflow-servers-XXXXXX)
+  export WORKFLOW_SERVICES_STATE
   services=$(cd "$(dirname "$0")" && pwd)/services.sh
   trap '"$services" down' EXIT
   eval "$("$services" up postgres pgbouncer)"

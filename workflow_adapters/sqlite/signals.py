@@ -1,27 +1,26 @@
 """Wake-ups: within the process by calls, between processes on one machine by datagrams.
 
 Each process binds a unix datagram socket in a directory that belongs to the file, and sends one byte to the others
-after a commit they may care about. Nothing depends on it: the database also looks now and then whether it has changed.
+after a commit they may care about. Nothing depends on it: the database also looks now and then whether it has changed,
+and more often where there is no directory that is safe to use.
 
 A store that offers wake-ups keeps what `local_wake_ups` returns and has its `subscribe` return that one's. It writes
 with `wakes=[(kind.value, workflow_name), …]`; nothing else is to be done.
 """
 
 import asyncio
-import hashlib
-import os
+import logging
 import socket
-import tempfile
-import time
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from workflow.protocols import WakeUp
 
 from ..kit.wake_ups import LocalWakeUps
+from .meeting_place import MeetingPlace
+
+_log = logging.getLogger("workflow.sqlite")
 
 KINDS = ("outbox", "events", "timeouts", "roles", WakeUp.HELD_CALLBACKS.value)
 """What may be signalled; a datagram holds the index. Processes of an older release ignore an index they do not know."""
@@ -33,10 +32,6 @@ WITHOUT_DATAGRAMS = 0.05
 """Seconds between looks where there are no datagrams."""
 SPACING = 0.005
 """Least seconds between two looks of one subscriber: each look of the relay is a transaction that others wait for."""
-BINDINGS = 5
-"""Tries to join a directory that is being removed."""
-SETTLED = 0.1
-"""Seconds after which a directory's time of change tells apart what came before from what came after."""
 
 
 class Signals:
@@ -47,25 +42,21 @@ class Signals:
         self._hears: dict[str, list[Callable[[str | None], None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: socket.socket | None = None
-        self._own: Path | None = None
+        self._place: MeetingPlace | None = None
         self._pending: set[str] = set()
-        self._peers: list[str] = []
-        self._peers_as_of = -1
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Listen to other processes."""
         self._loop = loop
         if not hasattr(socket, "AF_UNIX"):
             return
-        receiving = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        receiving.setblocking(False)
-        own = _bind(receiving, self._path)
-        if own is None:
+        try:
+            self._socket, self._place = MeetingPlace.join(self._path)
+        except OSError as error:
             # Without datagrams looking often has to do.
-            receiving.close()
+            _log.warning("no wake-ups from other processes, looking every %g s instead: %s", WITHOUT_DATAGRAMS, error)
             return
-        self._socket, self._own = receiving, own
-        loop.add_reader(receiving.fileno(), self._receive)
+        loop.add_reader(self._socket.fileno(), self._receive)
 
     @property
     def look_every(self) -> float:
@@ -78,11 +69,9 @@ class Signals:
         if self._socket is not None and self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
-        if self._own is not None:
-            self._own.unlink(missing_ok=True)
-            with suppress(OSError):  # others are still in it
-                self._own.parent.rmdir()
-        self._socket = self._own = self._loop = None
+        if self._place is not None:
+            self._place.leave()
+        self._socket = self._place = self._loop = None
 
     def on(self, kind: str, hear: Callable[[str | None], None]) -> None:
         """Call `hear` with the key of each signal of this kind; with None when any may be meant."""
@@ -117,30 +106,18 @@ class Signals:
 
     def _send_pending(self) -> None:
         kinds, self._pending = self._pending, set()
-        if self._socket is None or self._own is None or not kinds:
+        if self._socket is None or self._place is None or not kinds:
             return
         message = bytes(KINDS.index(kind) for kind in kinds)
-        for other in self._others(self._own):
+        for other in self._place.others():
             try:
-                self._socket.sendto(message, other)
+                self._socket.sendto(message, self._place.address(other))
             except ConnectionRefusedError:
                 # Its process is gone and could not tidy up.
-                Path(other).unlink(missing_ok=True)
+                self._place.remove(other)
             except OSError:
                 # Full or vanished: it looks by itself soon.
                 continue
-
-    def _others(self, own: Path) -> list[str]:
-        """The sockets of the other processes; the directory is read only when it has changed."""
-        try:
-            changed = own.parent.stat().st_mtime_ns
-            if changed != self._peers_as_of:
-                self._peers = [str(other) for other in own.parent.iterdir() if other != own]
-                # A process that joins within the clock's grain of this change would go unnoticed.
-                self._peers_as_of = changed if time.time_ns() - changed > SETTLED * 1e9 else -1
-        except OSError:
-            return []
-        return self._peers
 
 
 def local_wake_ups(signals: Signals, *kinds: WakeUp) -> LocalWakeUps:
@@ -149,29 +126,3 @@ def local_wake_ups(signals: Signals, *kinds: WakeUp) -> LocalWakeUps:
     for kind in kinds:
         signals.on(kind.value, partial(wake_ups.wake, kind))
     return wake_ups
-
-
-def _bind(receiving: socket.socket, path: Path) -> Path | None:
-    """Where the socket is bound; None where that is not possible."""
-    for _ in range(BINDINGS):
-        try:
-            own = _directory(path) / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-            receiving.bind(str(own))
-        except FileNotFoundError:
-            # The process that left last removed the directory at this very moment.
-            continue
-        except OSError:
-            return None
-        return own
-    return None
-
-
-def _directory(path: Path) -> Path:
-    """A directory for this file and this user, with a path short enough for a socket in it (107 bytes on Linux)."""
-    key = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
-    directory = Path(tempfile.gettempdir()) / f"workflow-{os.getuid()}-{key}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    # A directory of another user would let that user watch and wake this process.
-    if directory.stat().st_uid != os.getuid():
-        raise PermissionError(f"{directory} belongs to another user")
-    return directory
