@@ -54,6 +54,15 @@ class SendsDelayedEventsAtOnce(Wrapper):
         return page
 
 
+class ResumesOnlyLater(Wrapper):
+    """Finds a pause old enough only after its time."""
+
+    async def list_auto_paused(self, workflow_name: str, *, paused_until: datetime, limit: int) -> Sequence[Record]:
+        before = paused_until - timedelta(microseconds=1)
+        found: Sequence[Record] = await self.real.list_auto_paused(workflow_name, paused_until=before, limit=limit)
+        return found
+
+
 class SweepsWithoutBackOff(Wrapper):
     """Lists a stalled run again however lately it was swept."""
 
@@ -134,6 +143,11 @@ FAULTS: tuple[Fault, ...] = (
         "an_emitted_event_may_be_delayed",
         "delayed_events_come_by_their_due_time",
         "an_outbox_that_is_emptied_has_no_oldest_event",
+    ),
+    fault(
+        "record_store",
+        ResumesOnlyLater,
+        "only_pauses_made_by_the_engine_are_listed_for_resuming",
     ),
     fault(
         "record_store",

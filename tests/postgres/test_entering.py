@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from contextlib import AsyncExitStack
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -75,3 +76,19 @@ async def test_who_finds_no_server_says_so(database: Database) -> None:
     with pytest.raises(asyncpg.InvalidCatalogNameError):
         async with database.backend(database.url.rpartition("/")[0] + "/no_such_database"):
             pass
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_that_cannot_hold_every_text_is_refused(database: Database, encoding: str) -> None:
+    """Before, each run with such a text failed by itself, and everything of its batch with it."""
+    name = f"{database.schema}_{encoding.lower()}"
+    await database.beside.execute(
+        f"create database \"{name}\" template template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'"
+    )
+    url = urlunsplit(urlsplit(database.url)._replace(path=f"/{name}"))
+    try:
+        with pytest.raises(ValueError, match=f"encoding of the Postgres database is {encoding}.*UTF8 is needed"):
+            async with database.backend(url):
+                pass
+    finally:
+        await database.beside.execute(f'drop database "{name}"')

@@ -184,9 +184,9 @@ class SimRecords(Faulty, WakeUps, RecordStore):
         await self.enter()
         return await self.inner.list_stalled(query)
 
-    async def list_auto_paused(self, workflow_name: str, *, paused_before: datetime, limit: int) -> Sequence[Record]:
+    async def list_auto_paused(self, workflow_name: str, *, paused_until: datetime, limit: int) -> Sequence[Record]:
         await self.enter()
-        return await self.inner.list_auto_paused(workflow_name, paused_before=paused_before, limit=limit)
+        return await self.inner.list_auto_paused(workflow_name, paused_until=paused_until, limit=limit)
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self.enter()

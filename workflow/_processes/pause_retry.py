@@ -37,7 +37,7 @@ def pause_retry_process(engine: Engine, after: timedelta) -> Process:
 
 
 async def _resume_page(engine: Engine, after: timedelta) -> int:
-    paused = await engine.records.list_auto_paused(engine.name, paused_before=engine.now() - after, limit=PAGE)
+    paused = await engine.records.list_auto_paused(engine.name, paused_until=engine.now() - after, limit=PAGE)
     # At once, so that they are written together.
     await asyncio.gather(*(_resume(engine, record) for record in paused))
     return len(paused)

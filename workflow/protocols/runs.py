@@ -93,5 +93,5 @@ class Runs(Protocol):
         """Runs that owe work, the one due longest ago (`due_at`) first; see `StalledQuery`. Served by an index."""
 
     @abstractmethod
-    async def list_auto_paused(self, workflow_name: str, *, paused_before: datetime, limit: int) -> Sequence[Record]:
-        """Paused records with `auto_paused`, updated before that moment, oldest first. Served by an index."""
+    async def list_auto_paused(self, workflow_name: str, *, paused_until: datetime, limit: int) -> Sequence[Record]:
+        """Paused records with `auto_paused`, updated at `paused_until` or before, oldest first. Served by an index."""

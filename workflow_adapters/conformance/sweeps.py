@@ -161,14 +161,16 @@ async def only_pauses_made_by_the_engine_are_listed_for_resuming(subject: Subjec
     (resumed,) = await put(subject.records, created("resumed", run_state=paused, auto_paused=True))
     await put(subject.records, moved(resumed, auto_paused=False))
 
-    async def listed(before: datetime, limit: int = 10) -> list[str]:
-        found = await subject.records.list_auto_paused(WORKFLOW, paused_before=before, limit=limit)
+    async def listed(until: datetime, limit: int = 10) -> list[str]:
+        found = await subject.records.list_auto_paused(WORKFLOW, paused_until=until, limit=limit)
         return [record.run_id for record in found]
 
-    assert await listed(NOW) == ["run 0", "run 1", "run 2"]
-    assert await listed(NOW, limit=2) == ["run 0", "run 1"]
-    assert await listed(NOW + timedelta(microseconds=1)) == ["run 0", "run 1", "run 2", "fresh"]
-    assert await listed(NOW - 5 * MINUTE) == [], "strictly before"
+    before = NOW - timedelta(microseconds=1)
+    assert await listed(before) == ["run 0", "run 1", "run 2"]
+    assert await listed(before, limit=2) == ["run 0", "run 1"]
+    assert await listed(NOW) == ["run 0", "run 1", "run 2", "fresh"], "paused at exactly that moment"
+    assert await listed(NOW - 5 * MINUTE) == ["run 0"]
+    assert await listed(NOW - 5 * MINUTE - timedelta(microseconds=1)) == []
 
 
 @case("design 4.7: the sweeper")

@@ -226,10 +226,10 @@ class MemoryRuns(Runs):
         found = (self._records[run_id] for run_id in self._owing if is_stalled(query, self._records[run_id]))
         return heapq.nsmallest(query.limit, found, key=lambda record: record.due_at)
 
-    async def list_auto_paused(self, workflow_name: str, *, paused_before: datetime, limit: int) -> Sequence[Record]:
+    async def list_auto_paused(self, workflow_name: str, *, paused_until: datetime, limit: int) -> Sequence[Record]:
         """Records that the engine paused, oldest first."""
         records = (self._records[run_id] for run_id in self._auto_paused)
-        found = (r for r in records if r.workflow_name == workflow_name and r.updated_at < paused_before)
+        found = (r for r in records if r.workflow_name == workflow_name and r.updated_at <= paused_until)
         return heapq.nsmallest(limit, found, key=lambda record: record.updated_at)
 
 

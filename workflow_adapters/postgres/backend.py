@@ -75,9 +75,13 @@ class _Core(AbstractAsyncContextManager["_Core"]):
     async def _check(self, connection: asyncpg.Connection) -> None:
         row = await connection.fetchrow(_SERVER)
         assert row is not None, "current settings are always one row"
-        version, fsync, durable = row
+        version, fsync, durable, encoding = row
         if version < _OLDEST:
             raise ValueError(f"Postgres {version // 10_000} is too old: 15 or newer is needed")
+        if encoding != "UTF8":
+            raise ValueError(
+                f"the encoding of the Postgres database is {encoding}, which cannot hold every text: UTF8 is needed"
+            )
         if not fsync and not self._allow_fsync_off:
             raise ValueError(
                 "Postgres runs with fsync = off: what it acknowledges is lost when the machine stops "
@@ -95,7 +99,7 @@ class _Core(AbstractAsyncContextManager["_Core"]):
 
 _SERVER = """
 select current_setting('server_version_num')::integer, current_setting('fsync') = 'on',
-    current_setting('synchronous_commit') <> 'off'
+    current_setting('synchronous_commit') <> 'off', current_setting('server_encoding')
 """
 
 

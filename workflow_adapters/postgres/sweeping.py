@@ -57,7 +57,7 @@ select {RECORD_COLUMNS} from {{schema}}.runs where run_id in (
 
 AUTO_PAUSED = f"""
 select {RECORD_COLUMNS} from {{schema}}.runs
-where workflow_name = $1 and run_state = 3 and auto_paused and updated_at < $2 order by updated_at limit $3
+where workflow_name = $1 and run_state = 3 and auto_paused and updated_at <= $2 order by updated_at limit $3
 """  # noqa: S608 - constants
 
 
@@ -82,7 +82,7 @@ class Sweeping:
         )
         return [record(row) for row in rows]
 
-    async def list_auto_paused(self, workflow_name: str, *, paused_before: datetime, limit: int) -> Sequence[Record]:
-        """Paused by the engine before that moment, oldest first."""
-        rows = await self._access.read(AUTO_PAUSED, workflow_name, paused_before, limit)
+    async def list_auto_paused(self, workflow_name: str, *, paused_until: datetime, limit: int) -> Sequence[Record]:
+        """Paused by the engine at that moment or before, oldest first."""
+        rows = await self._access.read(AUTO_PAUSED, workflow_name, paused_until, limit)
         return [record(row) for row in rows]

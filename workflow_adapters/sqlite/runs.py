@@ -106,6 +106,6 @@ class SQLiteRuns(Runs):
         """Stalled records, the one due longest ago first."""
         return await self._runs_file.read(lambda c: stalled.stalled(c, query))
 
-    async def list_auto_paused(self, workflow_name: str, *, paused_before: datetime, limit: int) -> Sequence[Record]:
+    async def list_auto_paused(self, workflow_name: str, *, paused_until: datetime, limit: int) -> Sequence[Record]:
         """Records that the engine paused, oldest first."""
-        return await self._runs_file.read(lambda c: stalled.auto_paused(c, workflow_name, paused_before, limit))
+        return await self._runs_file.read(lambda c: stalled.auto_paused(c, workflow_name, paused_until, limit))

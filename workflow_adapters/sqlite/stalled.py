@@ -35,7 +35,7 @@ with recursive found (status) as (
 select status from found where status is not null
 """
 AUTO_PAUSED = f"""
-select {RECORD} from present where workflow_name = ? and run_state = 3 and auto_paused = 1 and updated < ?
+select {RECORD} from present where workflow_name = ? and run_state = 3 and auto_paused = 1 and updated <= ?
 order by updated limit ?
 """  # noqa: S608
 
@@ -66,11 +66,9 @@ def _owing(connection: sqlite3.Connection, query: StalledQuery) -> dict[int, str
     return owing
 
 
-def auto_paused(
-    connection: sqlite3.Connection, workflow_name: str, paused_before: datetime, limit: int
-) -> list[Record]:
-    """Records that the engine paused before that moment, oldest first."""
-    return list(_sound(connection.execute(AUTO_PAUSED, (workflow_name, micros(paused_before), limit))))
+def auto_paused(connection: sqlite3.Connection, workflow_name: str, paused_until: datetime, limit: int) -> list[Record]:
+    """Records that the engine paused at that moment or before, oldest first."""
+    return list(_sound(connection.execute(AUTO_PAUSED, (workflow_name, micros(paused_until), limit))))
 
 
 def _sound(rows: Iterable[tuple[Any, ...]]) -> Iterator[Record]:

@@ -94,8 +94,8 @@ def _resumes_by_sweeping() -> Iterator[None]:
 
 @bug("auto-resume of a person's pause", needs=lambda plan: plan.retry and (plan.verbs or "decide" in plan.extra))
 def _resumes_persons() -> Iterator[None]:
-    async def paused(self: Any, workflow_name: str, *, paused_before: Any, limit: int) -> Any:
-        found = [r for r in self._records.values() if r.run_state is RunState.PAUSED and r.updated_at < paused_before]
+    async def paused(self: Any, workflow_name: str, *, paused_until: Any, limit: int) -> Any:
+        found = [r for r in self._records.values() if r.run_state is RunState.PAUSED and r.updated_at <= paused_until]
         return found[:limit]
 
     with patch.object(MemoryRecordStore, "list_auto_paused", paused):
