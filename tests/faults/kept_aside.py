@@ -71,6 +71,33 @@ class ExpiresTooLate(Wrapper):
         return list(await self.real.list_expired(workflow_name, now=before, limit=limit))
 
 
+class TheFirstMemoStays(Wrapper):
+    """Leaves a memo that is there as it is."""
+
+    async def keep_memo(self, workflow_name: str, key: str, text: str) -> None:
+        if not text or not await self.real.memo(workflow_name, key):
+            await self.real.keep_memo(workflow_name, key, text)
+
+
+class OneMemoForAllKeys(Wrapper):
+    """Does not look at the key."""
+
+    async def memo(self, workflow_name: str, key: str) -> str:
+        text: str = await self.real.memo(workflow_name, "any")
+        return text
+
+    async def keep_memo(self, workflow_name: str, key: str, text: str) -> None:
+        await self.real.keep_memo(workflow_name, "any", text)
+
+
+class KeepsEmptyMemosAsTheyWere(Wrapper):
+    """Takes an empty text for no text."""
+
+    async def keep_memo(self, workflow_name: str, key: str, text: str) -> None:
+        if text:
+            await self.real.keep_memo(workflow_name, key, text)
+
+
 class ForgetsOtherReleases(Wrapper):
     """Keeps one definition for each name."""
 
@@ -158,6 +185,23 @@ FAULTS: tuple[Fault, ...] = (
         "a_version_takes_a_held_callback_and_its_payload_is_dropped",
         "a_held_callback_is_read_back_in_every_field",
         "expired_callbacks_are_listed_by_expiry_from_exactly_their_time_on",
+    ),
+    fault(
+        "record_store",
+        TheFirstMemoStays,
+        "a_memo_is_the_text_that_was_kept_last",
+        "memos_of_other_workflows_and_keys_are_their_own",
+        "another_process_reads_what_one_has_kept",
+    ),
+    fault(
+        "record_store",
+        OneMemoForAllKeys,
+        "memos_of_other_workflows_and_keys_are_their_own",
+    ),
+    fault(
+        "record_store",
+        KeepsEmptyMemosAsTheyWere,
+        "an_empty_text_removes_a_memo_and_may_be_kept_again",
     ),
     fault(
         "record_store",

@@ -233,6 +233,14 @@ class SimRecords(Faulty, WakeUps, RecordStore):
         await self.enter()
         return await self.inner.workflows()
 
+    async def memo(self, workflow_name: str, key: str) -> str:
+        await self.enter()
+        return await self.inner.memo(workflow_name, key)
+
+    async def keep_memo(self, workflow_name: str, key: str, text: str) -> None:
+        await self.enter()
+        await self.inner.keep_memo(workflow_name, key, text)
+
 
 class _LossySubscription(Subscription):
     """Wake-ups that come late, or not at all; a safety net makes up for those."""

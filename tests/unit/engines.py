@@ -45,10 +45,10 @@ def engine(
     return declared(name).build(backend or MemoryBackend(), default_options=options, **arguments)._engine
 
 
-async def first_record(engine: Engine, run_id: str = "run", **fields: Any) -> Record:
+async def first_record(engine: Engine, run_id: str = "run", *, foreign_id: str | None = None, **fields: Any) -> Record:
     """A new run at A, as the store has it."""
     first = engine.transitions.triggered(
-        foreign_id=f"key of {run_id}",
+        foreign_id=foreign_id or f"key of {run_id}",
         run_id=run_id,
         status=1,
         data=engine.encode(Thing(**fields), run_id),

@@ -40,12 +40,12 @@ class Wake:
                 timer.cancel()
 
 
-async def sleep_unless(stop: asyncio.Event, clock: Clock, until: datetime) -> None:
-    """Return at `until` by the clock, or as soon as `stop` is set."""
+async def sleep_unless(stop: asyncio.Event, clock: Clock, until: datetime, *, at_most: timedelta | None = None) -> None:
+    """Return at `until` by the clock, after `at_most` of the loop's time, or as soon as `stop` is set."""
     due = asyncio.Event()
     timer = clock.call_at(until, due.set)
     try:
-        await first_of(stop, due)
+        await first_of(stop, due, at_most=None if at_most is None else at_most.total_seconds())
     finally:
         timer.cancel()
 

@@ -3,6 +3,9 @@
 A slot's run ID is derived from workflow, foreign ID, spec and slot, so that a slot starts at most one run even if two
 processes believe to hold the role. A slot is not given up because its trigger failed; it is skipped if the filter says
 so, or while the run before it is still live. After downtime there is one catch-up, never a burst.
+
+A slot is settled once it was fired or skipped. Up to which moment slots are settled is kept in a memo, so that the next
+holder of the role does not decide about a skipped slot again.
 """
 
 import asyncio
@@ -11,7 +14,7 @@ import uuid
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from .._declare.cron import Schedule
 from .._declare.handlers import Handler, ScheduleDeclaration
@@ -24,6 +27,11 @@ from .supervisor import Process
 
 Trigger = Callable[[str], Awaitable[object]]
 """Starts the run of one slot, given its run ID."""
+
+AHEAD = timedelta(hours=1)
+"""How far ahead of the clock a settled slot may lie: by so much clocks of machines differ. More was a wrong clock."""
+LOOK = timedelta(minutes=10)
+"""How often to look whether the clock was set back while a slot is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +68,80 @@ class Scheduled:
 
     def run_id(self, workflow_name: str, slot: datetime) -> str:
         """The run ID of one slot: the same in every process."""
-        key = f"{workflow_name}\0{self.foreign_id}\0{self.spec}\0{self.timezone}\0{slot.isoformat()}"
+        return self._id(workflow_name, slot.isoformat())
+
+    def memo(self, workflow_name: str) -> str:
+        """The key of the memo that says up to which moment its slots are settled."""
+        return f"schedule {self._id(workflow_name, 'settled')}"
+
+    def _id(self, workflow_name: str, what: str) -> str:
+        key = f"{workflow_name}\0{self.foreign_id}\0{self.spec}\0{self.timezone}\0{what}"
         return str(uuid.UUID(bytes=hashlib.sha256(key.encode()).digest()[:16], version=5))
 
 
 def schedule_process(engine: Engine, scheduled: Scheduled, trigger: Trigger) -> Process:
     """The process that fires one schedule."""
 
-    began = engine.now()
-    # Kept across terms: a slot that this process fired or skipped is not decided again after an error.
-    decided: datetime | None = None
+    slots = _Slots(engine, scheduled)
 
     async def body(term: LeaseTerm) -> None:
-        nonlocal decided
-        last = await _last(engine, scheduled, began)
-        last = last if decided is None else max(last, decided)
+        await slots.remember()
         while not term.draining.is_set():
-            slot = scheduled.schedule.next(last)
-            await sleep_unless(term.draining, engine.clock, slot)
+            slot = slots.next()
+            await sleep_unless(term.draining, engine.clock, slot, at_most=LOOK)
             if term.draining.is_set():
                 return
-            await _fire(engine, scheduled, trigger, slot)
-            # Slots missed meanwhile are made up for by this one.
-            decided = last = max(slot, engine.now())
+            if slot <= engine.now():
+                await _fire(engine, scheduled, trigger, slot)
+                await slots.settle(slot)
 
     back_off = engine.settings.options().back_off().first
     return Process(name=scheduled.name, role=scheduled.role(engine.name), body=body, back_off=back_off)
 
 
-async def _last(engine: Engine, scheduled: Scheduled, since: datetime) -> datetime:
-    """After which moment the next slot counts: the start of the latest run, or without one of this process."""
-    record = await engine.records.latest(engine.name, scheduled.foreign_id)
-    return since if record is None else record.created_at
+class _Slots:
+    """Which slot comes next: the first one after the moment up to which all are settled."""
+
+    def __init__(self, engine: Engine, scheduled: Scheduled) -> None:
+        self._engine, self._scheduled = engine, scheduled
+        self._key = scheduled.memo(engine.name)
+        self._last = engine.now()
+        # Kept across terms: a slot that this process fired or skipped is not decided again after an error.
+        self._decided: datetime | None = None
+
+    async def remember(self) -> None:
+        """Learn what earlier holders of the role have settled.
+
+        That is said by the memo, and by the start of the latest run: its memo may not have been written. Without
+        either, slots count from the start of this process.
+        """
+        records, name = self._engine.records, self._engine.name
+        kept = await records.memo(name, self._key)
+        settled = datetime.fromisoformat(kept) if kept else None
+        latest = await records.latest(name, self._scheduled.foreign_id)
+        known = (settled, None if latest is None else latest.created_at, self._decided)
+        possible = [moment for moment in known if moment is not None and self._possible(moment)]
+        self._last = max(possible, default=self._last)
+        if self._decided is not None and self._decided == self._last and self._decided != settled:
+            await self._keep(self._decided)
+
+    def next(self) -> datetime:
+        """The next slot."""
+        if not self._possible(self._last):
+            self._last = self._engine.now()
+        return self._scheduled.schedule.next(self._last)
+
+    async def settle(self, slot: datetime) -> None:
+        """This slot was fired or skipped; it makes up for those that were missed until now."""
+        self._decided = self._last = max(slot, self._engine.now())
+        await self._keep(self._decided)
+
+    async def _keep(self, moment: datetime) -> None:
+        await self._engine.records.keep_memo(self._engine.name, self._key, moment.astimezone(UTC).isoformat())
+
+    def _possible(self, moment: datetime) -> bool:
+        """False for what a clock said that was far ahead: it would silence the schedule until then."""
+        return moment <= self._engine.now() + AHEAD
 
 
 async def _asked(engine: Engine, filter_: Handler) -> object:

@@ -53,6 +53,7 @@ from .connectors import ConnectorReceiver, ConnectorSource
 from .dead_letters import DeadLetters
 from .events import EventReceiver, EventStreamer
 from .held_callbacks import HeldCallbacks
+from .memos import Memos
 from .outbox import Outbox
 from .record_store import RecordStore
 from .roles import Lease, RoleScheduler
@@ -96,6 +97,7 @@ __all__ = [
     "Lease",
     "Marks",
     "Member",
+    "Memos",
     "Meta",
     "NewVersion",
     "Note",

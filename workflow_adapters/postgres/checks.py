@@ -13,6 +13,7 @@ __all__ = [
     "check_event",
     "check_held_callback",
     "check_letter",
+    "check_memo",
     "check_timeout",
     "check_workflow",
 ]
@@ -102,6 +103,17 @@ def check_held_callback(callback: HeldCallback) -> None:
     for field in ("workflow_name", "foreign_id", "run_id"):
         check_text(field, getattr(callback, field), _LONGEST_NAME)
     check_number("status", callback.status, INT8)
+
+
+def check_memo(workflow_name: str, key: str, text: str) -> None:
+    """Name the field of a memo that the database refused.
+
+    Raises:
+        ValueError: Postgres cannot hold one of the fields.
+    """
+    check_text("workflow_name", workflow_name, _LONGEST_NAME)
+    check_text("key", key, _LONGEST_NAME)
+    check_text("text", text)
 
 
 def check_workflow(info: WorkflowInfo) -> None:

@@ -27,6 +27,7 @@ from .joined import Joined
 from .lane import Lane
 from .listings import Listings
 from .lookups import Lookups
+from .memos import KeptMemos
 from .outbox import Outboxes
 from .sweeping import Sweeping
 from .verdicts import judged
@@ -46,11 +47,12 @@ class PostgresRecordStore(
     KeptDeadLetters,
     HeldByForeignId,
     PublishedDefinitions,
+    KeptMemos,
     RecordStore,
     WakeUps,
     JoinsTransactions,
 ):
-    """Runs, their histories and outboxes, dead letters, held callbacks and definitions in one schema.
+    """Runs, their histories and outboxes, dead letters, held callbacks, definitions and memos in one schema.
 
     Args:
         commits: writes batches of changes.
@@ -84,6 +86,7 @@ class PostgresRecordStore(
         KeptDeadLetters.__init__(self, access)
         HeldByForeignId.__init__(self, access, lambda name: self._tell(WakeUp.HELD_CALLBACKS, name))
         PublishedDefinitions.__init__(self, access)
+        KeptMemos.__init__(self, access)
         self._batches = BatchWriter(commits=commits, calls=calls, schema=schema)
         self._joined_by, self._announce = joined, announce
         self._wake_ups = LocalWakeUps((WakeUp.OUTBOX, WakeUp.HELD_CALLBACKS), safety_net=safety_net, spacing=_SPACING)

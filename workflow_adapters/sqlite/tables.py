@@ -194,5 +194,16 @@ _ANCHORS = (
     "alter table cursors add column anchor blob",
 )
 
-ADDITIONS = (_ROLES, _LISTINGS, _HELD_CALLBACKS, _CATALOG, _ANCHORS)
+_MEMOS = (
+    """
+    create table memos (
+        workflow_name text not null,
+        key text not null,
+        text text not null,
+        primary key (workflow_name, key)
+    ) without rowid
+    """,
+)
+
+ADDITIONS = (_ROLES, _LISTINGS, _HELD_CALLBACKS, _CATALOG, _ANCHORS, _MEMOS)
 """What later releases added, in order. One that was released is never edited."""

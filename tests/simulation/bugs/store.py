@@ -46,13 +46,13 @@ def _slot_twice() -> Iterator[None]:
     real = schedule.Scheduled.run_id
     count = iter(range(1_000_000))
 
-    async def last(engine: Any, scheduled: Any, since: Any) -> Any:
-        return since
+    async def remember(self: Any) -> None:
+        return
 
     def run_id(self: Any, workflow_name: str, slot: Any) -> str:
         return f"{real(self, workflow_name, slot)}-{next(count)}"
 
-    with patch.object(schedule.Scheduled, "run_id", run_id), patch.object(schedule, "_last", last):
+    with patch.object(schedule.Scheduled, "run_id", run_id), patch.object(schedule._Slots, "remember", remember):
         yield
 
 

@@ -7,15 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.e2e.sleepers import sleeps_until
-from tests.unit.engines import engine
+from tests.unit.engines import engine, first_record
 from workflow import ScheduleError, WorkflowInProgress
 from workflow._declare.handlers import Handler, ScheduleDeclaration
 from workflow._engine.engine import Engine
 from workflow._model.record import VersionCause
+from workflow._processes import schedule
 from workflow._processes.lease_term import LeaseTerm
 from workflow._processes.schedule import Scheduled, schedule_process
+from workflow.protocols import Backend
 from workflow.testing import FakeClock
-from workflow_adapters.memory import MemoryLease
+from workflow_adapters.memory import MemoryBackend, MemoryLease
 
 HOUR = timedelta(hours=1)
 START = datetime(2025, 1, 1, 10, 30, tzinfo=UTC)
@@ -64,9 +66,13 @@ def test_a_schedule_that_cannot_be_read_is_refused(spec: str, timezone: str) -> 
 class Running:
     """A schedule at work on a clock that the test moves; notes the run IDs of its triggers."""
 
-    def __init__(self, one: Scheduled, *, answers: dict[int, Exception] | None = None) -> None:
-        self.clock = FakeClock(START)
-        self.engine: Engine = engine(clock=self.clock)
+    def __init__(
+        self, one: Scheduled, *, answers: dict[int, Exception] | None = None, after: "Running | None" = None
+    ) -> None:
+        self.clock = FakeClock(START) if after is None else after.clock
+        backend = MemoryBackend() if after is None else after.backend
+        self.backend: Backend = backend
+        self.engine: Engine = engine(backend, clock=self.clock)
         self.one, self.answers = one, answers or {}
         self.triggered: list[str] = []
         self.process = schedule_process(self.engine, one, self._trigger)
@@ -83,6 +89,15 @@ class Running:
 
     async def _body(self, term: LeaseTerm) -> None:
         await self.process.body(term)
+
+    async def runs_until(self, slot: datetime, then: datetime) -> None:
+        """One term: the clock comes to the slot, which is settled once the process waits for the one after."""
+        task, term = self.start()
+        await sleeps_until(self.clock, slot)
+        self.clock.set(slot)
+        await sleeps_until(self.clock, then)
+        term.draining.set()
+        await task
 
     def run_ids(self, *slots: datetime) -> list[str]:
         return [self.one.run_id("unit", slot) for slot in slots]
@@ -163,3 +178,94 @@ async def test_the_next_slot_counts_from_the_latest_run() -> None:
     assert of.triggered == of.run_ids(FIRST + HOUR), "the first slot after the latest run, once for the two missed"
     term.draining.set()
     await task
+
+
+async def test_a_slot_that_was_skipped_is_not_decided_again_by_the_next_holder() -> None:
+    skipping = Running(scheduled(), answers={1: WorkflowInProgress("unit", "report")})
+    await first_record(skipping.engine, foreign_id="report")
+    await skipping.runs_until(FIRST, FIRST + HOUR)
+    following = Running(scheduled(), after=skipping)
+    await following.runs_until(FIRST + HOUR, FIRST + 2 * HOUR)
+    assert following.triggered == following.run_ids(FIRST + HOUR)
+
+
+async def test_a_slot_that_the_filter_declined_is_not_decided_again_by_the_next_holder() -> None:
+    asked: list[datetime] = []
+
+    async def no() -> bool:
+        asked.append(declining.clock.now())
+        return False
+
+    declining = Running(scheduled(asked=no))
+    await first_record(declining.engine, foreign_id="report")
+    await declining.runs_until(FIRST, FIRST + HOUR)
+    declining.clock.set(FIRST + timedelta(minutes=30))
+    following = Running(scheduled(asked=no), after=declining)
+    await following.runs_until(FIRST + HOUR, FIRST + 2 * HOUR)
+    assert asked == [FIRST, FIRST + HOUR]
+    assert not following.triggered
+
+
+async def test_a_slot_settled_by_a_clock_a_little_ahead_is_settled() -> None:
+    ahead = Running(scheduled())
+    await first_record(ahead.engine, foreign_id="report")
+    await ahead.runs_until(FIRST, FIRST + HOUR)
+    following = Running(scheduled(), after=ahead)
+    following.clock.set(FIRST - timedelta(minutes=20))
+    await following.runs_until(FIRST + HOUR, FIRST + 2 * HOUR)
+    assert following.triggered == following.run_ids(FIRST + HOUR)
+
+
+@pytest.mark.parametrize("ran", [True, False], ids=["a run of then", "skipped"])
+async def test_a_slot_far_in_the_future_is_not_the_last_one(ran: bool) -> None:
+    """The clock was ten years ahead once; before, the schedule stayed silent for those years."""
+    wrong = Running(scheduled())
+    years = datetime(2035, 1, 1, 11, tzinfo=UTC)
+    wrong.clock.set(years - timedelta(minutes=10))
+    wrong = Running(scheduled(), after=wrong)
+    if ran:
+        await first_record(wrong.engine, foreign_id="report")
+    await wrong.runs_until(years, years + HOUR)
+    wrong.clock.set(START)
+    right = Running(scheduled(), after=wrong)
+    await right.runs_until(FIRST, FIRST + HOUR)
+    assert right.triggered == right.run_ids(FIRST)
+    again = Running(scheduled(), after=right)
+    await again.runs_until(FIRST + HOUR, FIRST + 2 * HOUR)
+    assert again.triggered == again.run_ids(FIRST + HOUR)
+
+
+async def test_a_clock_that_is_set_back_while_a_slot_is_waited_for_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "LOOK", timedelta(milliseconds=10))
+    of = Running(scheduled())
+    task, term = of.start()
+    years = datetime(2035, 1, 1, 11, tzinfo=UTC)
+    of.clock.set(years)
+    await sleeps_until(of.clock, years + HOUR)
+    of.clock.set(START)
+    await sleeps_until(of.clock, FIRST)
+    term.draining.set()
+    await task
+
+
+async def test_what_is_settled_is_kept_although_the_store_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = Running(scheduled(), answers={1: WorkflowInProgress("unit", "report")})
+    keep = of.engine.records.keep_memo
+
+    async def away(*_: object) -> None:
+        monkeypatch.setattr(of.engine.records, "keep_memo", keep)
+        raise RuntimeError("the store is away")
+
+    monkeypatch.setattr(of.engine.records, "keep_memo", away)
+    task, _ = of.start()
+    await sleeps_until(of.clock, FIRST)
+    of.clock.set(FIRST)
+    with pytest.raises(RuntimeError, match="away"):
+        await task
+    task, term = of.start()
+    await sleeps_until(of.clock, FIRST + HOUR)
+    term.draining.set()
+    await task
+    following = Running(scheduled(), after=of)
+    await following.runs_until(FIRST + HOUR, FIRST + 2 * HOUR)
+    assert (of.triggered, following.triggered) == (of.run_ids(FIRST), of.run_ids(FIRST + HOUR))

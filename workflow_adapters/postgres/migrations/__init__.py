@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..names import quoted
 from .first_release import FIRST_TABLES, MOVE_TYPE, OLDEST_RELEASE
-from .second_release import CATALOG, CAUSES, HELD_CALLBACKS, LISTINGS, MEMBERS, TIMERS, VERSION_TYPE
+from .second_release import CATALOG, CAUSES, HELD_CALLBACKS, LISTINGS, MEMBERS, MEMOS, TIMERS, VERSION_TYPE
 
 __all__ = ["CURRENT", "MIGRATIONS", "Migration", "migration", "prepare", "script"]
 
@@ -43,6 +43,7 @@ MIGRATIONS: Sequence[Migration] = (
     Migration("when timers were written", TIMERS),
     Migration("listings", LISTINGS),
     Migration("versions that name the one before", VERSION_TYPE),
+    Migration("what a process leaves for the next", MEMOS),
 )
 """The first has number 1."""
 

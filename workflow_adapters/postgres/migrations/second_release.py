@@ -9,7 +9,7 @@ Two triggers stand in for columns that the first release does not know:
 - `leases.last_holder` is kept by a trigger, because the first release writes only `holder`.
 """
 
-__all__ = ["CATALOG", "CAUSES", "HELD_CALLBACKS", "LISTINGS", "MEMBERS", "TIMERS", "VERSION_TYPE"]
+__all__ = ["CATALOG", "CAUSES", "HELD_CALLBACKS", "LISTINGS", "MEMBERS", "MEMOS", "TIMERS", "VERSION_TYPE"]
 
 CAUSES = """
 create function {schema}.without_note(meta bytea) returns bytea language sql immutable as $$
@@ -152,5 +152,14 @@ create type {schema}.new_version as (
     event bytea,
     send_at timestamptz,
     base_attempt text
+);
+"""
+
+MEMOS = """
+create table {schema}.memos (
+    workflow_name text not null,
+    key text not null,
+    text text not null,
+    primary key (workflow_name, key)
 );
 """
