@@ -34,6 +34,10 @@ def _numbers(settings: object, *names: str) -> None:
             raise TypeError(f"{name} must be a number, not {value!r}")
 
 
+def _sum(one: timedelta, other: timedelta) -> timedelta:
+    return one + other if other < timedelta.max - one else timedelta.max
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backoff:
     """How long to wait before the next attempt of a step: exponential, with jitter and a cap.
@@ -66,7 +70,10 @@ class Backoff:
         except OverflowError:
             seconds = math.inf
         seconds = min(seconds, self.cap.total_seconds())
-        return timedelta(seconds=seconds * (1 - self.jitter * random()))
+        try:
+            return timedelta(seconds=seconds * (1 - self.jitter * random()))
+        except OverflowError:  # timedelta.max, which is rounded up in seconds
+            return timedelta.max
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +117,7 @@ class Options:
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
         if mine["lag_alert"] is None and mine["consume_lag"] and defaults.lag_alert is not None:
             # A process that waits on purpose is late by that much on purpose.
-            mine["lag_alert"] = defaults.lag_alert + mine["consume_lag"]
+            mine["lag_alert"] = _sum(defaults.lag_alert, mine["consume_lag"])
         return Options(**{name: getattr(defaults, name) if value is None else value for name, value in mine.items()})
 
     def back_off(self) -> Backoff:

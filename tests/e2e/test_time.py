@@ -1,7 +1,7 @@
 """Timeouts, schedules, starts in the future and the sweeper, with a clock that the test moves, on every backend."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Literal
 
 from tests.e2e.model import PATIENCE, Status, Thing
@@ -152,3 +152,73 @@ async def test_the_sweeper_moves_a_run_whose_event_was_lost(backend: Backend) ->
         while (await wf.get(run_id)).status is not Status.B:
             clock.advance(timedelta(seconds=31))
             await asyncio.sleep(0.02)
+
+
+NEVER = timedelta.max
+ZONES = [UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))]
+
+
+async def test_never_as_a_duration_or_the_last_moment_means_never_in_every_zone(backend: Backend) -> None:
+    """Before, such runs were "could not handle a run" for ever, or no timer of the process was read any more."""
+    clock = FakeClock()
+    builder = Builder("never", Thing, Status)
+    options = Options(err_back_off=NEVER, consume_lag=timedelta(0), timeout=NEVER, lag_alert=NEVER)
+    failed: list[int] = []
+
+    @builder.step(Status.A, options=options)
+    async def fail(run: Run[Thing, Status]) -> Literal[Status.B]:
+        failed.append(run.attempt)
+        raise RuntimeError("not again")
+
+    async def not_yet(run: Run[Thing, Status], now: datetime) -> Literal[Status.C]:
+        raise AssertionError("never")
+
+    builder.timeout(Status.B, NEVER)(not_yet)
+    for zone in ZONES:
+        builder.timeout(Status.B, datetime.max.replace(tzinfo=zone))(not_yet)
+    builder.timeout(Status.B, lambda run, now: datetime.max.replace(tzinfo=ZONES[-1]))(not_yet)
+
+    @builder.timeout(Status.B, timedelta(hours=1))
+    async def fire(run: Run[Thing, Status], now: datetime) -> Literal[Status.C]:
+        return Status.C
+
+    wf = builder.build(backend, clock=clock, pause_retry=NEVER, sweep_after=NEVER, starting_point=[Status.A, Status.B])
+    async with wf.running():
+        starts = [datetime.max.replace(tzinfo=zone) for zone in ZONES]
+        later = [await wf.trigger(f"start {start}", start_at=start) for start in starts]
+        failing = await wf.trigger("failing")
+        waiting = await wf.trigger("waiting", starting_point=Status.B)
+        await await_timeout_insert(wf, "waiting", waiting, Status.B, timeout=PATIENCE)
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while (await wf.get(failing)).attempt == 1:
+                await asyncio.sleep(0.01)
+        clock.advance(timedelta(hours=1))
+        await wf.wait_for("waiting", Status.C, timeout=NEVER)
+        clock.advance(timedelta(days=1000 * 365))
+        await asyncio.sleep(0.1)
+        assert failed == [1]
+        for run_id in (*later, failing):
+            record = await wf._engine.find(run_id)
+            assert record is not None
+            assert record.due_at.year == 9999
+        assert len(await wf.list(updated_before=starts[-1])) == 5
+
+
+async def test_a_consume_lag_of_never_handles_nothing(backend: Backend) -> None:
+    clock = FakeClock()
+    builder = Builder("never", Thing, Status)
+
+    @builder.step(Status.A, options=Options(consume_lag=NEVER))
+    async def move(run: Run[Thing, Status]) -> Literal[Status.B]:
+        raise AssertionError("never")
+
+    @builder.timeout(Status.A, timedelta(hours=1))
+    async def fire(run: Run[Thing, Status], now: datetime) -> Literal[Status.B]:
+        return Status.B
+
+    wf = builder.build(backend, clock=clock)
+    async with wf.running():
+        run_id = await wf.trigger("waiting")
+        await await_timeout_insert(wf, "waiting", run_id, Status.A, timeout=PATIENCE)
+        clock.advance(timedelta(hours=1))
+        await wf.wait_for("waiting", Status.B, timeout=PATIENCE)

@@ -42,6 +42,18 @@ class NotDueAtItsTime(Wrapper):
         return page
 
 
+class LosesTheZoneOfNever(Wrapper):
+    """Gives the last moment without its time zone, as a driver does for infinity."""
+
+    async def claim_due(
+        self, workflow_name: str, statuses: Sequence[int], *, now: datetime, until: datetime, limit: int
+    ) -> TimeoutPage:
+        page: TimeoutPage = await self.real.claim_due(workflow_name, statuses, now=now, until=until, limit=limit)
+        if page.next_due is not None and page.next_due.replace(tzinfo=None) == datetime.max:
+            return TimeoutPage(page.timeouts, datetime.max)
+        return page
+
+
 class ClaimsTheLatestFirst(Wrapper):
     """Gives what is due last first, so that the oldest starve."""
 
@@ -93,6 +105,11 @@ class PostponesToWriteEverything(Wrapper):
 
 
 FAULTS: tuple[Fault, ...] = (
+    fault(
+        "timeout_store",
+        LosesTheZoneOfNever,
+        "a_timer_at_the_end_of_time_is_read_back_and_never_due",
+    ),
     fault(
         "timeout_store",
         CreatesAgain,

@@ -14,6 +14,7 @@ from .._model import topology
 from .._model.change import NewVersion, Note
 from .._model.event import Event
 from .._model.graph import StatusGraph
+from .._model.moments import in_utc, later
 from .._model.record import NO_MARKS, Meta, Record, Stamp, Version
 from .._model.run_state import TRANSITIONS, RunState
 from ..errors import InvalidRunState
@@ -83,7 +84,7 @@ class Transitions:
         done = self._graph.is_terminal(status)
         now = stamp.at
         lag = self._lags.get(status)
-        due = max(start_at or now, now + lag if lag else now)
+        due = max(in_utc(start_at) if start_at else now, later(now, lag) if lag else now)
         meta = Meta(
             status_description=self._text(status),
             trace_origin=trace_origin,
@@ -172,7 +173,7 @@ class Transitions:
                 run_state=RunState.RUNNING if record.run_state is RunState.INITIATED else record.run_state,
                 attempt=record.attempt + 1,
                 last_error=clip(error),
-                due_at=stamp.at + delay,
+                due_at=later(stamp.at, delay),
             ),
             record,
         )
@@ -299,7 +300,7 @@ class Transitions:
 
     def _due(self, status: int, now: datetime, done: bool) -> datetime:
         lag = None if done else self._lags.get(status)
-        return now + lag if lag else now
+        return later(now, lag) if lag else now
 
     def _text(self, status: int) -> str:
         return self._descriptions.get(status) or self._describe(status)

@@ -17,6 +17,7 @@ from .._engine.wake import Wake
 from .._model import topology
 from .._model.dead_letter import DeadLetter
 from .._model.event import ConnectorEvent
+from .._model.moments import later
 from .._model.shard import Shard
 from .batch_consumer import consume_in_batches
 from .lease_term import LeaseTerm
@@ -72,7 +73,7 @@ class _Feed:
                     await self._put_aside(event, error)
                     return
                 delay = self._options.back_off().delay(attempt, engine.ids.draw)
-                await Wake(engine.clock).sleep(until=engine.now() + delay)
+                await Wake(engine.clock).sleep(until=later(engine.now(), delay))
             else:
                 self._metrics.latency(asyncio.get_running_loop().time() - began)
                 return
@@ -83,8 +84,9 @@ class _Feed:
         lag_now = (engine.now() - event.created_at).total_seconds()
         self._metrics.lag(lag_now, None if alert is None else alert.total_seconds())
         lag = self._options.consume_lag
-        while lag and engine.now() < event.created_at + lag:
-            await Wake(engine.clock).sleep(until=event.created_at + lag)
+        old_enough = later(event.created_at, lag) if lag else event.created_at
+        while lag and engine.now() < old_enough:
+            await Wake(engine.clock).sleep(until=old_enough)
 
     def _report(self, event: ConnectorEvent, error: Exception, attempt: int) -> None:
         self._metrics.error()

@@ -13,6 +13,7 @@ from .._engine.error_text import safe_str
 from .._model import topology
 from .._model.change import Note
 from .._model.event import Event
+from .._model.moments import later
 from .._model.record import Record, Version
 from .._model.run_state import RunState
 from .._model.shard import WHOLE
@@ -95,7 +96,7 @@ class _Hook:
             "hook failed (attempt %d): %s", event.attempt, safe_str(error), exc_info=error, extra=extra
         )
         delay = engine.settings.options().back_off().delay(event.attempt, engine.ids.draw)
-        due_at = engine.now() + delay
+        due_at = later(engine.now(), delay)
 
         async def parked(present: Record) -> Note:
             return engine.transitions.parked(present, event, self._consumer, due_at)

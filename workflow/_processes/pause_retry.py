@@ -9,6 +9,7 @@ from datetime import timedelta
 from .._engine.engine import Engine
 from .._engine.wake import sleep_unless
 from .._model import topology
+from .._model.moments import earlier
 from .._model.record import Record, VersionCause
 from .lease_term import LeaseTerm
 from .supervisor import Process
@@ -37,7 +38,7 @@ def pause_retry_process(engine: Engine, after: timedelta) -> Process:
 
 
 async def _resume_page(engine: Engine, after: timedelta) -> int:
-    paused = await engine.records.list_auto_paused(engine.name, paused_until=engine.now() - after, limit=PAGE)
+    paused = await engine.records.list_auto_paused(engine.name, paused_until=earlier(engine.now(), after), limit=PAGE)
     # At once, so that they are written together.
     await asyncio.gather(*(_resume(engine, record) for record in paused))
     return len(paused)

@@ -13,6 +13,7 @@ from .._engine.results import auto_pause, failure, interpret
 from .._model import topology
 from .._model.change import NewVersion, Note
 from .._model.event import Event
+from .._model.moments import later
 from .._model.record import Record, VersionCause
 from .._model.run_state import RUNNABLE
 from .._model.shard import Shard
@@ -87,7 +88,7 @@ class StepWork(Work):
         engine = self._engine
         # A version that a failed attempt made waits for its back-off alone, as it does where the outbox delays.
         lag = self._lag if record.attempt == 1 else None
-        if await came_early(engine, record, record.updated_at + lag if lag else record.due_at):
+        if await came_early(engine, record, later(record.updated_at, lag) if lag else record.due_at):
             return False
         if self._guard.crashed(record):
             stamp = engine.stamp(VersionCause.CRASH)

@@ -16,6 +16,7 @@ from .._engine.engine import Engine
 from .._engine.results import auto_pause
 from .._engine.wake import Wake
 from .._model import topology
+from .._model.moments import earlier, later
 from .._model.query import StalledQuery
 from .._model.record import Record, VersionCause
 from .._model.run_state import RUNNABLE
@@ -71,7 +72,7 @@ class _Sweeper:
                     wake.clear()
                     await self._sweep(term)
                     if not term.draining.is_set():
-                        await wake.sleep(until=engine.now() + self._patience / 2)
+                        await wake.sleep(until=later(engine.now(), self._patience / 2))
         finally:
             ending.cancel()
 
@@ -136,7 +137,7 @@ class _Sweeper:
         behind, must not keep the sweeper from lost runs.
         """
         page = await self._engine.records.list_outbox(self._engine.name, now=now, limit=2)
-        return min([now - self._patience, *(one.due_at or one.event.created_at for one in page.events)])
+        return min([earlier(now, self._patience), *(one.due_at or one.event.created_at for one in page.events)])
 
     async def _unread(self, settled: datetime) -> Mapping[_Reading, datetime]:
         """For each consumer that has unread events, the moment of the oldest (or `settled`, if that is earlier)."""

@@ -19,6 +19,7 @@ from .._engine.transitions import AUTO_PAUSE_REASON
 from .._model import topology
 from .._model.change import Note
 from .._model.event import Event
+from .._model.moments import in_utc, later
 from .._model.record import Record, VersionCause
 from .._model.run import Run
 from .._model.run_state import RUNNABLE
@@ -109,15 +110,15 @@ class ArmingWork(Work):
     async def _expiry(self, timeout: Timeout, run: Run[Any, Any], entered_at: datetime) -> datetime | None:
         timer = timeout.timer
         if isinstance(timer, timedelta):
-            return entered_at + timer
+            return later(entered_at, timer)
         if isinstance(timer, datetime):
-            return timer
+            return in_utc(timer)
         expire_at = await self._engine.invoker.call(timer, run, entered_at, timeout=self._limit(timeout))
         if expire_at is None:
             return None
-        if not isinstance(expire_at, datetime) or expire_at.tzinfo is None:
+        if not isinstance(expire_at, datetime) or expire_at.utcoffset() is None:
             raise TypeError(f"timer {timer.name} must return an aware datetime or None, not {expire_at!r}")
-        return expire_at
+        return in_utc(expire_at)
 
     def _limit(self, timeout: Timeout) -> timedelta | None:
         return self._engine.settings.options(timeout.options).timeout
@@ -158,7 +159,7 @@ class ArmingWork(Work):
             stamp = engine.stamp(VersionCause.FAILURE)
             await engine.commits.apply(auto_pause(engine, record, AUTO_PAUSE_REASON, error_text(error), stamp))
             return True
-        due_at = engine.now() + options.back_off().delay(attempt, engine.ids.draw)
+        due_at = later(engine.now(), options.back_off().delay(attempt, engine.ids.draw))
         event = engine.transitions.event(record, attempt=attempt)
         await engine.commits.apply(engine.transitions.parked(record, event, self._consumer, due_at))
         return False

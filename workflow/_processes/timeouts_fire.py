@@ -20,6 +20,7 @@ from .._engine.transitions import AUTO_PAUSE_REASON, clip
 from .._engine.wake import Wake
 from .._model import topology
 from .._model.change import Verdict
+from .._model.moments import later
 from .._model.record import Record, VersionCause
 from .._model.run_state import RunState
 from .._model.timer import TimeoutRecord
@@ -243,7 +244,7 @@ class TimeoutPoller:
             [
                 replace(
                     timeout,
-                    due_at=engine.now() + delay,
+                    due_at=later(engine.now(), delay),
                     attempt=timeout.attempt + 1,
                     last_error=clip(error_text(error)),
                 )

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from .. import _arguments
 from .._declare.definition import Definition
 from .._engine.core import Core
+from .._model.moments import in_utc
 from .._model.query import Order, RecordFilter, RecordQuery
 from .._model.record import Version
 from .._model.run import StatusT
@@ -76,6 +77,7 @@ def checked_filter(
     for name, moment in moments.items():
         if moment is not None:
             _arguments.moment(name, moment)
+            moments[name] = in_utc(moment)
     _arguments.instance("failing", failing, bool)
     return RecordFilter(
         workflow_name=definition.name,

@@ -34,6 +34,8 @@ from workflow.protocols import (
 T = TypeVar("T")
 
 WORKFLOW = "conformance kit"
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+"""How people say never; the engine itself stays a day below."""
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)

@@ -12,7 +12,7 @@ import msgspec
 from workflow.protocols import HeldCallback, RecordStore
 
 from ._kit import Capability, Subject, cases_of
-from ._values import MINUTE, NOW, SECOND, WORKFLOW
+from ._values import END_OF_TIME, MINUTE, NOW, SECOND, WORKFLOW
 
 case = cases_of("records")
 
@@ -138,6 +138,14 @@ async def expired_callbacks_are_listed_by_expiry_from_exactly_their_time_on(subj
     found = await subject.records.list_expired(WORKFLOW, now=NOW + 9 * MINUTE, limit=2)
     assert list(found) == ordered[:2], "the earliest first, at most the limit"
     assert await _all(subject) == callbacks, "an expired callback is held until it is released"
+
+
+@case("contract: moments")
+async def a_held_callback_that_never_expires_is_read_back(subject: Subject) -> None:
+    never, soon = _callback(0, expires_at=END_OF_TIME), _callback(1, expires_at=NOW)
+    await _hold(subject, never, soon)
+    assert await _all(subject) == [never, soon]
+    assert list(await subject.records.list_expired(WORKFLOW, now=NOW + 10_000 * MINUTE, limit=100)) == [soon]
 
 
 @case("contract: release")

@@ -10,6 +10,7 @@ from workflow.protocols import Note, OutboxEvent, OutboxPage, RunState, Verdict
 
 from ._kit import Capability, Subject, cases_of
 from ._values import (
+    END_OF_TIME,
     MINUTE,
     NOW,
     SECOND,
@@ -124,6 +125,14 @@ async def the_outbox_of_another_workflow_is_its_own(subject: Subject) -> None:
     assert (await _page(subject)).next_due is None
     assert _runs(await _page(subject, name="another workflow")) == ["theirs"]
     assert await _page(subject, name="nobody's workflow") == OutboxPage()
+
+
+@case("contract: moments")
+async def a_run_due_at_the_end_of_time_is_read_back_and_its_event_waits(subject: Subject) -> None:
+    (record,) = await put(subject.records, created("never", due_at=END_OF_TIME))
+    assert await subject.records.lookup(["never"]) == {"never": record}
+    assert [version.due_at for version in await subject.records.history("never")] == [END_OF_TIME]
+    assert await _page(subject, now=10_000 * MINUTE) == OutboxPage(next_due=END_OF_TIME)
 
 
 @case("design 4.6: due times")

@@ -11,7 +11,7 @@ from workflow.errors import TimeoutNotFound
 from workflow.protocols import TimeoutPage, TimeoutQuery, TimeoutRecord, TimeoutStore
 
 from ._kit import Capability, Subject, cases_of
-from ._values import MINUTE, NOW, SECOND, WORKFLOW, cancelled, timer
+from ._values import END_OF_TIME, MINUTE, NOW, SECOND, WORKFLOW, cancelled, timer
 
 case = cases_of("timeouts")
 
@@ -84,6 +84,21 @@ async def a_timer_is_due_at_exactly_its_time_and_not_before(subject: Subject) ->
     assert page == TimeoutPage(next_due=NOW + MINUTE)
     page = await _claim(subject.timeouts, now=NOW + MINUTE, until=NOW + 2 * MINUTE)
     assert len(page.timeouts) == 1
+
+
+@case("contract: moments", needs=HAS)
+async def a_timer_at_the_end_of_time_is_read_back_and_never_due(subject: Subject) -> None:
+    never = msgspec.structs.replace(timer("never"), expire_at=END_OF_TIME, due_at=END_OF_TIME)
+    await subject.timeouts.create([never, timer("b", due=MINUTE)])
+    assert list(await _all(subject)) == [timer("b", due=MINUTE), never]
+    for _ in range(2):
+        await subject.timeouts.cancel(["b/1/0"])
+        assert await _claim(subject.timeouts, now=NOW + 10_000 * MINUTE) == TimeoutPage(next_due=END_OF_TIME)
+    await subject.timeouts.postpone([msgspec.structs.replace(never, due_at=NOW)])
+    (found,) = (await _claim(subject.timeouts)).timeouts
+    assert found.expire_at == END_OF_TIME
+    await subject.timeouts.postpone([never])
+    assert list(await _all(subject)) == [msgspec.structs.replace(never, claims=1)]
 
 
 @case("design 5: claim_due", needs=HAS)

@@ -15,6 +15,7 @@ from ..kit.cursor import decode_cursor, encode_cursor
 from ..kit.text import is_text
 from .access import Access
 from .checks import check_held_callback
+from .moments import aware
 from .rows import columns
 from .server import Row
 
@@ -78,7 +79,7 @@ def _callback(row: Row) -> HeldCallback:
         status=row[5],
         payload=row[6],
         created_at=row[7],
-        expires_at=row[8],
+        expires_at=aware(row[8]),
         taken_by=row[9],
     )
 

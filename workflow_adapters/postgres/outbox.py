@@ -11,6 +11,7 @@ from workflow.protocols import Event, OutboxEvent, OutboxInfo, OutboxPage
 from ..kit.outbox_page import fair_page
 from .lane import Lane
 from .low_water import LowWater
+from .moments import aware
 from .names import quoted
 from .rows import decode_event
 
@@ -97,11 +98,11 @@ class Outboxes:
         next_due: datetime | None = None
         for number, data, due_at, following in rows:
             if number is None:
-                next_due = following
+                next_due = None if following is None else aware(following)
             elif (event := _decoded(data)) is None:
                 spoilt.append(number)
             else:
-                one = OutboxEvent(id=str(number), event=event, due_at=due_at)
+                one = OutboxEvent(id=str(number), event=event, due_at=None if due_at is None else aware(due_at))
                 (immediate if due_at is None else delayed).append(one)
         if spoilt:
             await self._outbox_lane.write(self._move_sql, spoilt, "the event does not decode", now)

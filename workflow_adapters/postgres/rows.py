@@ -22,6 +22,7 @@ from workflow.protocols import (
     VersionCause,
 )
 
+from .moments import aware
 from .server import Row
 
 __all__ = [
@@ -104,7 +105,7 @@ def record(row: Row) -> Record:
         version=row[6],
         created_at=row[7],
         updated_at=row[8],
-        due_at=row[9],
+        due_at=row[9] if row[9].tzinfo is not None else aware(row[9]),
         visit=row[10],
         entered_at=row[11],
         step_version=row[12],
@@ -131,7 +132,7 @@ def version(row: Row) -> Version:
         version=row[6],
         created_at=row[7],
         updated_at=row[8],
-        due_at=row[9],
+        due_at=row[9] if row[9].tzinfo is not None else aware(row[9]),
         visit=row[10],
         entered_at=row[11],
         step_version=row[12],

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from workflow.protocols import TimeoutQuery, TimeoutRecord
 
 from ..kit.cursor import decode_cursor, encode_cursor
+from .moments import aware
 from .server import Row
 
 __all__ = ["TIMER_COLUMNS", "cursor_after", "statement", "timer"]
@@ -12,8 +13,10 @@ __all__ = ["TIMER_COLUMNS", "cursor_after", "statement", "timer"]
 TIMER_COLUMNS = """id, workflow_name, foreign_id, run_id, status, visit, timer, expire_at, due_at, created_at,
     completed, attempt, last_error, claims"""
 
+# Inclusive, so that without a bound a timer that is never due (at infinity) is listed too.
 _PAGE = """
-    due_at < coalesce($4::timestamptz, 'infinity') and (due_at, id) > ($2::timestamptz, $3::text)
+    due_at <= coalesce($4::timestamptz - interval '1 microsecond', 'infinity')
+    and (due_at, id) > ($2::timestamptz, $3::text)
     order by due_at, id limit $5"""
 
 _WAITING = f"""
@@ -86,8 +89,8 @@ def timer(row: Row) -> TimeoutRecord:
         status=row[4],
         visit=row[5],
         timer=row[6],
-        expire_at=row[7],
-        due_at=row[8],
+        expire_at=aware(row[7]),
+        due_at=aware(row[8]),
         created_at=row[9],
         completed=row[10],
         attempt=row[11],

@@ -28,6 +28,7 @@ from ..kit.text import is_text
 from ..kit.wake_ups import LocalWakeUps
 from .checks import check_timeout
 from .lane import Lane
+from .moments import aware
 from .names import quoted
 from .rows import columns
 from .signals import Signals
@@ -131,7 +132,7 @@ class PostgresTimeoutStore(TimeoutStore, WakeUps):
         """Claim timers that are due; see the port."""
         rows = await self._writes.write(self._claim_sql, workflow_name, list(statuses), now, until, limit)
         timers = tuple(timer(row) for row in rows if row[0] is not None)
-        return TimeoutPage(timers, next((row[8] for row in rows if row[0] is None), None))
+        return TimeoutPage(timers, next((aware(row[8]) for row in rows if row[0] is None), None))
 
     async def postpone(self, timeouts: Sequence[TimeoutRecord]) -> None:
         """Write when these are looked at next, and why."""
