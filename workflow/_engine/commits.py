@@ -6,10 +6,14 @@ store is at work ride the next batch, so batches grow by themselves under load. 
 and its outcome goes to the one who waits for it. Four outcomes mean more work here:
 
 - REFUSED: the change itself is at fault; its waiter gets the error, the others are written.
-- BUSY: another transaction holds the row. The change is sent again alone, later, and holds back no batch.
+- BUSY: another transaction holds the row. The change is sent again alone, later and later, and holds back no batch.
 - UNKNOWN, or `OutcomeUnknown` for the whole batch: the same change is sent again. Its attempt id tells the store
   whether it was written before.
-- `Unavailable`: nothing was written. The batch waits and is sent again; no attempt is counted meanwhile.
+- `Unavailable`: nothing was written. The changes wait and are sent again; no attempt is counted meanwhile.
+
+A batch may die because of what is in it: its size, or one change that takes the connection with it. So batches are
+bounded in bytes, and one that died is sent again in halves. A change that died alone lets others go first; if they
+get through, the store is there and the change goes on alone.
 
 A cancelled waiter never cancels the write.
 """
@@ -31,6 +35,9 @@ from .loop_guard import LoopGuard
 BATCH = 500
 """Changes in one batch. Larger batches gain nothing measurable and make the first waiter wait for the last."""
 
+BATCH_BYTES = 8 * 2**20
+"""Bytes of objects in one batch; one change may have more. A store must take that many well within its time limit."""
+
 WORTHWHILE = 200
 """Changes that must wait before a second batch is written beside the first: small batches cost more than they gain."""
 
@@ -38,7 +45,7 @@ VERB_DEADLINE = timedelta(seconds=30)
 """How long a verb waits for a store that cannot be reached before it raises `Unavailable` or `OutcomeUnknown`."""
 
 FIRST_RETRY, LONGEST_RETRY = 0.05, 2.0
-"""Seconds between tries while the store cannot be reached: doubling from the first to the longest."""
+"""Seconds between tries while the store cannot be reached or a row is held: doubling from the first to the longest."""
 
 ABANDON_AFTER = 4.0
 """After this many seconds of outage, drop changes without a waiter: the next attempt makes others."""
@@ -47,7 +54,7 @@ ABANDON_AFTER = 4.0
 class _Pending:
     """A change that waits, and the future of its waiter."""
 
-    __slots__ = ("abandoned", "change", "done", "doubtful", "sent")
+    __slots__ = ("abandoned", "change", "died_at", "done", "doubtful", "sent", "wait")
 
     def __init__(self, change: Change, loop: asyncio.AbstractEventLoop) -> None:
         self.change = change
@@ -55,6 +62,18 @@ class _Pending:
         self.sent = False
         self.doubtful = False
         self.abandoned = False
+        self.died_at: float | None = None
+        self.wait = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes of its object."""
+        return len(self.change.record.object) if isinstance(self.change, NewVersion) else 0
+
+    def died_alone(self) -> None:
+        """It was sent by itself, and the store could not be reached or the connection was lost."""
+        if self.died_at is None:
+            self.died_at = asyncio.get_running_loop().time()
 
     def answer(self, outcome: Outcome) -> None:
         if not self.done.done():
@@ -96,6 +115,7 @@ class Commits:
         self._loop = loop
         self._away_since: float | None = None
         self._away_why = ""
+        self._most = BATCH
         self._queue: deque[_Pending] = deque()
         self._writing: set[str] = set()
         self._at_work = 0
@@ -166,6 +186,7 @@ class Commits:
     async def _write_all(self) -> None:
         # Of this loop; one that is collected after its loop was closed has nothing to say about the next.
         loop, writing = self._loop, self._writing
+        wait = FIRST_RETRY
         try:
             # One turn of the loop lets the others of this tick board the first batch.
             await asyncio.sleep(0)
@@ -173,38 +194,65 @@ class Commits:
                 runs = {pending.change.run_id for pending in batch}
                 writing |= runs
                 try:
-                    await self._write(batch)
+                    written = await self._write(batch)
                 finally:
                     writing -= runs
+                if written:
+                    self._most, wait = min(self._most * 2, BATCH), FIRST_RETRY
+                    continue
+                self._put_back(batch)
+                await asyncio.sleep(wait * (0.5 + self._draw()))
+                wait = min(wait * 2, LONGEST_RETRY)
         finally:
             # Here and not when the task is seen to be done: a change queued in between would wait for ever.
             if loop is self._loop:
                 self._at_work -= 1
 
     def _take(self) -> list[_Pending]:
-        """The next batch: no run twice or in a batch under way, no change that was given up before it was sent."""
+        """The next batch: no run twice or in a batch under way, no change that was given up."""
         batch: list[_Pending] = []
         runs = set(self._writing)
         held: list[_Pending] = []
-        queue = self._queue
-        while queue and len(batch) < BATCH:
+        queue, size = self._queue, 0
+        while queue and len(batch) < self._most:
             pending = queue.popleft()
-            if pending.abandoned:
+            if self._is_given_up(pending, self._away_since):
+                continue
+            if pending.died_at is not None and self._away_since is None:
+                # Others got through meanwhile: it is this change that the store does not get over.
+                self._write_apart(pending)
                 continue
             run_id = pending.change.run_id
             if run_id in runs:
                 held.append(pending)
-            else:
-                runs.add(run_id)
-                batch.append(pending)
+                continue
+            size += pending.size
+            if size > BATCH_BYTES and batch:
+                queue.appendleft(pending)
+                break
+            runs.add(run_id)
+            batch.append(pending)
         queue.extendleft(reversed(held))
         return batch
 
+    def _put_back(self, batch: list[_Pending]) -> None:
+        """Have a batch that died sent again, in smaller ones."""
+        if self._away_since is None:
+            self._away_since = asyncio.get_running_loop().time()
+        self._most = max(1, len(batch) // 2)
+        if len(batch) == 1:
+            batch[0].died_alone()
+            self._queue.append(batch[0])
+        else:
+            self._queue.extendleft(reversed(batch))
+
     # -- one batch -------------------------------------------------------------------------------------------
 
-    async def _write(self, batch: list[_Pending]) -> None:
-        """Write a batch, however long the store is away, and answer its waiters."""
+    async def _write(self, batch: list[_Pending]) -> bool:
+        """Send a batch and answer its waiters; False if it must be sent again."""
         outcomes = await self._send(batch)
+        if outcomes is None:
+            return False
         for pending, outcome in zip(batch, outcomes, strict=True):
             if outcome.verdict is not Verdict.APPLIED:
                 self._answer(pending, outcome)
@@ -214,12 +262,14 @@ class Commits:
             # timer), whose object and times are in the store and not these: this process must not go on from them.
             if isinstance(pending.change, NewVersion):
                 self._notify_applied(pending.change)
+        return True
 
     def _answer(self, pending: _Pending, outcome: Outcome) -> None:
         """Answer a change that was not applied, or send it again."""
         verdict = outcome.verdict
         if verdict is Verdict.BUSY or verdict is Verdict.UNKNOWN:
             pending.doubtful = pending.doubtful or verdict is Verdict.UNKNOWN
+            pending.died_at = None
             self._write_apart(pending)
         elif verdict is Verdict.REFUSED:
             pending.fail(outcome.error or ValueError("the store refused the change and did not say why"))
@@ -244,33 +294,8 @@ class Commits:
             extra = {"run_id": change.run_id}
             self._logger.error("news of a committed version got lost", exc_info=error, extra=extra)
 
-    async def _send(self, batch: list[_Pending]) -> Sequence[Outcome]:
-        """The outcomes of the batch; changes that are not worth sending any more are taken out of it."""
-        wait = FIRST_RETRY
-        while True:
-            if len(live := [pending for pending in batch if not self._is_given_up(pending)]) < len(batch):
-                batch[:] = live
-            if not batch:
-                return []
-            try:
-                return await self._store_once(batch)
-            except Unavailable as error:
-                # Nothing was written: as far as the waiters are concerned, nothing was sent this time.
-                for pending in batch:
-                    pending.sent = pending.doubtful
-                self._away_why = str(error)
-                self._logger.warning("store unavailable, %d changes wait: %s", len(batch), error)
-            except OutcomeUnknown as error:
-                for pending in batch:
-                    pending.doubtful = True
-                self._away_why = str(error)
-                self._logger.warning("outcome of %d changes unknown, sending them again: %s", len(batch), error)
-            if self._away_since is None:
-                self._away_since = asyncio.get_running_loop().time()
-            await asyncio.sleep(wait * (0.5 + self._draw()))
-            wait = min(wait * 2, LONGEST_RETRY)
-
-    async def _store_once(self, batch: list[_Pending]) -> Sequence[Outcome]:
+    async def _send(self, batch: list[_Pending]) -> Sequence[Outcome] | None:
+        """The outcomes of the batch; None if the store could not be reached, or the connection died with it."""
         for pending in batch:
             pending.sent = True
         try:
@@ -279,8 +304,19 @@ class Commits:
                 raise ValueError(f"the store gave {len(outcomes)} outcomes for {len(batch)} changes")
         except BackendNotOpen as error:
             return self._all_failed(batch, error)
-        except (Unavailable, OutcomeUnknown):
-            raise
+        except Unavailable as error:
+            # Nothing was written: as far as the waiters are concerned, nothing was sent this time.
+            for pending in batch:
+                pending.sent = pending.doubtful
+            self._away_why = str(error)
+            self._logger.warning("store unavailable, %d changes wait: %s", len(batch), error)
+            return None
+        except OutcomeUnknown as error:
+            for pending in batch:
+                pending.doubtful = True
+            self._away_why = str(error)
+            self._logger.warning("outcome of %d changes unknown, sending them again: %s", len(batch), error)
+            return None
         except Exception as error:  # noqa: BLE001 - a store that breaks its contract must not hang its callers
             return self._all_failed(batch, error)
         self._away_since = None
@@ -293,12 +329,14 @@ class Commits:
         batch.clear()
         return []
 
-    def _is_given_up(self, pending: _Pending) -> bool:
+    @staticmethod
+    def _is_given_up(pending: _Pending, failing_since: float | None) -> bool:
         """True if this change has no waiter any more, and is not worth trying either."""
         if pending.abandoned and not pending.sent:
             return True
-        away = self._away_since
-        return pending.done.done() and away is not None and asyncio.get_running_loop().time() - away > ABANDON_AFTER
+        if failing_since is None or not pending.done.done():
+            return False
+        return asyncio.get_running_loop().time() - failing_since > ABANDON_AFTER
 
     # -- a change alone --------------------------------------------------------------------------------------
 
@@ -307,9 +345,15 @@ class Commits:
         self._track(self._alone(pending), "workflow-commits-apart")
 
     async def _alone(self, pending: _Pending) -> None:
-        if pending.sent:
-            await asyncio.sleep(FIRST_RETRY * (0.5 + self._draw()))
-        await self._write([pending])
+        """Send one change by itself; what gives it no answer may last, and each try costs others, so wait longer."""
+        if pending.sent or pending.died_at is not None:
+            pending.wait = min(max(pending.wait * 2, FIRST_RETRY), LONGEST_RETRY)
+            await asyncio.sleep(pending.wait * (0.5 + self._draw()))
+        if self._is_given_up(pending, pending.died_at):
+            return
+        if not await self._write([pending]):
+            pending.died_alone()
+            self._write_apart(pending)
 
     def _track(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context | None = None) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)

@@ -103,7 +103,7 @@ def _whole_batch() -> Iterator[None]:
 
     async def send(self: Any, batch: Any) -> Any:
         outcomes = await real(self, batch)
-        bad = next((outcome for outcome in outcomes if outcome.verdict is Verdict.REFUSED), None)
+        bad = next((outcome for outcome in outcomes or () if outcome.verdict is Verdict.REFUSED), None)
         return outcomes if bad is None else [bad] * len(outcomes)
 
     with patch.object(Commits, "_send", send):
@@ -182,7 +182,7 @@ def _no_deadline() -> Iterator[None]:
 def _from_anothers() -> Iterator[None]:
     real = Commits._write
 
-    async def write(self: Any, batch: Any) -> None:
+    async def write(self: Any, batch: Any) -> bool:
         def watch(pending: Any) -> None:
             def answered(done: Any) -> None:
                 if not done.cancelled() and not done.exception() and done.result() is ALREADY_APPLIED:
@@ -193,7 +193,7 @@ def _from_anothers() -> Iterator[None]:
 
         for pending in batch:
             watch(pending)
-        await real(self, batch)
+        return await real(self, batch)
 
     with patch.object(Commits, "_write", write):
         yield
