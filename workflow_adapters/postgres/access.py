@@ -52,7 +52,7 @@ class Access:
 
     def when_visible(self, call: Callable[[], None]) -> None:
         """Call this once others can see the writes so far: now, or soon after the user's transaction has ended."""
-        theirs = self._joined.connection()
+        theirs = self._joined.transaction()
         if theirs is None:
             call()
         else:

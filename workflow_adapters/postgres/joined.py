@@ -1,8 +1,8 @@
 """Transactions of the user's, in which changes are written.
 
-Owns the mark that says which connection the calling task has joined, and the watch for the end of its transaction: a
-joined change is not visible before the user commits, so it is announced then. If that announcement is missed, the
-relay finds the event at its next look.
+Owns the mark that says which transaction the calling task has joined, and the watch for its end: a joined change is not
+visible before the user commits, so it is announced then. If that announcement is missed, the relay finds the event at
+its next look.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import asyncpg
 from .failures import LOST, is_lost, is_transient, unavailable
 from .server import Connection
 
-__all__ = ["Joinable", "Joined", "to_end"]
+__all__ = ["Joinable", "Joined", "UsersTransaction", "to_end"]
 
 T = TypeVar("T")
 
@@ -41,13 +41,70 @@ Joinable: TypeAlias = "Connection | _SQLAlchemyConnection | _SQLAlchemySession"
 """An asyncpg connection inside a transaction, or a connection or session of SQLAlchemy's asyncio extension."""
 
 
+class UsersTransaction:
+    """One transaction of the user's, as its driver sees it from outside.
+
+    Its connection may be back in a pool when it is looked at, and in the next transaction already, of somebody else.
+
+    Attributes:
+        connection: the one that it is on.
+        ended: set soon after it has ended, however it did.
+    """
+
+    def __init__(self, connection: Connection, is_checked_out: Callable[[], bool]) -> None:
+        self.connection, self._is_checked_out = connection, is_checked_out
+        self.ended = asyncio.Event()
+        self._first = _outermost(connection)
+        self._calls: list[Callable[[], None]] = []
+
+    def is_over(self) -> bool:
+        """True if it has ended."""
+        connection = self.connection
+        try:
+            return (
+                self.ended.is_set()
+                or not self._is_checked_out()
+                or connection.is_closed()
+                or not connection.is_in_transaction()
+                # None while the commit is under way.
+                or _outermost(connection) not in (None, self._first)
+            )
+        except asyncpg.InterfaceError:
+            return True  # a pool's proxy that was given back answers nothing any more
+
+    def then(self, call: Callable[[], None]) -> bool:
+        """Call this when it has ended; True if nobody watches for that yet."""
+        self._calls.append(call)
+        return len(self._calls) == 1
+
+    async def watch(self) -> None:
+        """Wait for its end, and make the calls."""
+        end = time.monotonic() + _LOOK_FOR
+        try:
+            while time.monotonic() < end and not self.is_over():
+                await asyncio.sleep(_LOOK_EVERY)
+        finally:
+            self.ended.set()
+        for call in self._calls:
+            call()
+
+
+def _outermost(connection: Connection) -> object:
+    """The driver's object for the transaction that the connection is in, None for one begun by hand.
+
+    It is not public. Without it a transaction that follows at once on the same connection is taken for the first.
+    """
+    return getattr(connection, "_top_xact", None)
+
+
 class Joined(AbstractAsyncContextManager["Joined"]):
     """Which transaction of the user's each task has joined; one for every backend."""
 
     def __init__(self) -> None:
         # A task that is started inside inherits the context but not the transaction, so the mark names its task.
-        self._mark: ContextVar[tuple[asyncio.Task[Any] | None, Connection] | None] = ContextVar("joined", default=None)
-        self._ends: dict[Connection, list[Callable[[], None]]] = {}
+        self._mark: ContextVar[tuple[asyncio.Task[Any] | None, UsersTransaction] | None] = ContextVar(
+            "joined", default=None
+        )
         self._watching: set[asyncio.Task[None]] = set()
 
     async def __aexit__(
@@ -57,37 +114,30 @@ class Joined(AbstractAsyncContextManager["Joined"]):
             task.cancel()
         await asyncio.gather(*self._watching, return_exceptions=True)
 
-    def when_ended(self, connection: Connection, call: Callable[[], None]) -> None:
-        """Call this soon after the transaction that the connection is in has ended, however it did."""
-        calls = self._ends.setdefault(connection, [])
-        calls.append(call)
-        if len(calls) == 1:
-            task = asyncio.get_running_loop().create_task(self._watch(connection))
+    def when_ended(self, transaction: UsersTransaction, call: Callable[[], None]) -> None:
+        """Call this soon after the transaction has ended, however it did."""
+        if transaction.then(call):
+            task = asyncio.get_running_loop().create_task(transaction.watch())
             self._watching.add(task)
             task.add_done_callback(self._watching.discard)
 
-    async def _watch(self, connection: Connection) -> None:
-        end = time.monotonic() + _LOOK_FOR
-        try:
-            while time.monotonic() < end and not connection.is_closed() and connection.is_in_transaction():
-                await asyncio.sleep(_LOOK_EVERY)
-        finally:
-            calls = self._ends.pop(connection)
-        for call in calls:
-            call()
-
-    def connection(self) -> Connection | None:
-        """The connection that the calling task has joined, if any."""
+    def transaction(self) -> UsersTransaction | None:
+        """The transaction that the calling task has joined, if any."""
         mark = self._mark.get()
         return mark[1] if mark is not None and mark[0] is asyncio.current_task() else None
+
+    def connection(self) -> Connection | None:
+        """The connection of the transaction that the calling task has joined, if any."""
+        transaction = self.transaction()
+        return None if transaction is None else transaction.connection
 
     @asynccontextmanager
     async def join(self, joinable: Joinable) -> AsyncIterator[None]:
         """Write the changes of this task through that connection, until the context is left."""
-        connection = await _driver_connection(joinable)
+        connection, is_checked_out = await _driver_connection(joinable)
         if not connection.is_in_transaction():
             raise ValueError("joined: the connection is not inside a transaction; begin one first")
-        token = self._mark.set((asyncio.current_task(), connection))
+        token = self._mark.set((asyncio.current_task(), UsersTransaction(connection, is_checked_out)))
         try:
             yield
         finally:
@@ -132,13 +182,25 @@ async def to_end(work: Awaitable[T]) -> T:
     return task.result()
 
 
-async def _driver_connection(joinable: Any) -> Connection:
-    """The asyncpg connection below what the user has; SQLAlchemy is recognised, never imported."""
+async def _driver_connection(joinable: Any) -> tuple[Connection, Callable[[], bool]]:
+    """The asyncpg connection below what the user has, and whether that still has it.
+
+    SQLAlchemy is recognised, never imported.
+    """
+
+    def is_checked_out() -> bool:
+        return True
+
     if hasattr(joinable, "exec_driver_sql") or hasattr(joinable, "connection"):
         joinable = joinable if hasattr(joinable, "exec_driver_sql") else await joinable.connection()
         # SQLAlchemy begins its transaction with the first statement.
         await joinable.exec_driver_sql("select 1")
-        joinable = (await joinable.get_raw_connection()).driver_connection
+        lent = await joinable.get_raw_connection()
+        joinable = lent.driver_connection
+
+        def is_checked_out() -> bool:
+            return bool(lent.is_valid)
+
     if not isinstance(joinable, asyncpg.Connection):  # a pool's proxy passes for one
         raise TypeError(f"joined: an asyncpg connection or an SQLAlchemy asyncio session, not {type(joinable)!r}")
-    return joinable
+    return joinable, is_checked_out

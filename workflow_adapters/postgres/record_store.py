@@ -117,12 +117,12 @@ class PostgresRecordStore(
         """Write each change by itself; see the port."""
         if not changes:
             return []
-        theirs = self._joined_by.connection()
+        theirs = self._joined_by.transaction()
         if theirs is None:
             answers = await self._batches.write(changes)
             self._tell_of_events(changes, answers)
         else:
-            answers = await self._batches.write_joined(self._joined_by, theirs, changes)
+            answers = await self._batches.write_joined(self._joined_by, theirs.connection, changes)
             self.look_back()
             self._joined_by.when_ended(theirs, lambda: self._tell_of_events(changes, answers))
         unjudged = [change for change in changes if answers.get(change.run_id, CALLBACK_GONE) is CALLBACK_GONE]
