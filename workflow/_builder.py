@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, ca
 from prometheus_client import CollectorRegistry
 
 from ._declare.check import check, settings_problems
+from ._declare.codec import JSONCodec
 from ._declare.declarations import Declarations
 from ._declare.handlers import Filter, Handler
+from ._declare.refusing import refusing
 from ._engine.engine import Engine, Settings
 from ._engine.ids import IdSource
 from ._facade.workflow import Workflow
@@ -236,7 +238,15 @@ class Builder(Generic[ObjectT, StatusT]):
             tracer_provider=tracer_provider,
             ids=ids,
         )
+        if isinstance(codec, JSONCodec) and (names := refusing(definition.object_type)):
+            engine.logger.warning(_REFUSING, ", ".join(names), extra={"workflow": engine.name})
         return Workflow(engine)
+
+
+_REFUSING = (
+    "%s refuses unknown fields: while this release and the next run side by side, this one pauses each run whose "
+    "object got a field that the next one added"
+)
 
 
 def _problems(settings: Settings, custom_delete: object, clock: object, codec: object) -> list[str]:

@@ -26,6 +26,8 @@ from typing import (
 import msgspec
 
 from ..protocols import Codec
+from .round_trip import difference
+from .unknown_fields import with_unknown
 
 T = TypeVar("T")
 
@@ -62,6 +64,20 @@ class JSONCodec(Codec[T], Generic[T]):
     def decode(self, data: bytes) -> T:
         """The value again, validated; `describe` makes its errors readable."""
         return cast("T", self._decode(data))
+
+    def keep(self, stored: bytes, data: bytes) -> bytes:
+        """`data`, with the fields of `stored` that the object type does not know: see `KeepsUnknownFields`."""
+        known = self._encode(self._decode(stored))
+        if known == stored:
+            return data
+        return with_unknown(stored, known, data, lambda merged: self._reads_alike(merged, data))
+
+    def _reads_alike(self, one: bytes, other: bytes) -> bool:
+        wanted = self._decode(other)
+        try:
+            return difference(wanted, self._decode(one)) is None
+        except Exception:  # noqa: BLE001 - validators of the user's may raise anything
+            return False
 
 
 def zero_value(object_type: type[T]) -> T:

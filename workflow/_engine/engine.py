@@ -18,12 +18,13 @@ from .._model.record import Record, Version
 from .._model.run import Run, read_status
 from ..errors import InvalidObject
 from ..options import DEFAULTS, Options, OutboxOptions
-from ..protocols import Backend, Clock, Codec
+from ..protocols import Backend, Clock, Codec, KeepsUnknownFields
 from .core import Core
 from .ids import IdSource
 from .invoker import Invoker
 from .log import SafeLogger
 from .metrics import Metrics
+from .own_bytes import OwnBytes
 from .system_clock import SystemClock
 from .tracing import Tracing
 from .transitions import Transitions
@@ -88,6 +89,8 @@ class Engine(Core):
         self.definition, self.settings = definition, settings
         self.custom_delete = custom_delete
         self.codec = codec
+        self._keep = codec.keep if isinstance(codec, KeepsUnknownFields) else None
+        self._own = OwnBytes()
         self.tracing = Tracing(tracer_provider)
         self.invoker = Invoker(safe_logger)
         status_type: type[IntEnum] = definition.status_type
@@ -108,7 +111,24 @@ class Engine(Core):
             raise InvalidObject(self.name, run_id, f"cannot be encoded: {describe(error)}") from error
         if (changed := difference(value, self.decode(data, run_id))) is not None:
             raise InvalidObject(self.name, run_id, f"would change: {changed}")
+        self._own.add(data)
         return data
+
+    def encode_after(self, record: Record, value: Any) -> bytes:
+        """The bytes of the object that a handler left, with the fields of `record` that only other releases know.
+
+        Raises:
+            InvalidObject: see `encode`.
+        """
+        data = self.encode(value, record.run_id)
+        if self._keep is None or record.object in self._own:
+            return data
+        try:
+            return self._keep(record.object, data)
+        except _CALM:
+            raise
+        except BaseException as error:
+            raise InvalidObject(self.name, record.run_id, f"cannot be encoded: {describe(error)}") from error
 
     def decode(self, data: bytes, run_id: str | None) -> Any:
         """The object of stored bytes, a new one each time.

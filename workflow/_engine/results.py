@@ -48,7 +48,7 @@ def interpret(
     if isinstance(result, Decision):
         version = _decided(engine, record, run, result, stamp)
     elif isinstance(result, IntEnum) and type(result) is engine.definition.status_type and int(result) in destinations:
-        data = engine.encode(run.object, record.run_id)
+        data = engine.encode_after(record, run.object)
         version = engine.transitions.moved(record, int(result), data, stamp)
     else:
         raise InvalidTransition(engine.name, record.run_id, run.status, result)
@@ -60,7 +60,7 @@ def _decided(engine: Engine, record: Record, run: Run[Any, Any], decision: Decis
     if decision.kind is Kind.SKIP:
         return None
     transitions = engine.transitions
-    data = engine.encode(run.object, record.run_id)
+    data = engine.encode_after(record, run.object)
     if decision.kind is Kind.SAVE_AND_REPEAT:
         return transitions.repeated(record, data, stamp)
     wanted = RunState.PAUSED if decision.kind is Kind.PAUSE else RunState.CANCELLED

@@ -48,7 +48,7 @@ from .._model.workflow_info import PublishedWorkflow, ScheduleInfo, StatusInfo, 
 from .backend import Backend
 from .catalog import Catalog
 from .clock import Clock, Timer
-from .codec import Codec
+from .codec import Codec, KeepsUnknownFields
 from .connectors import ConnectorReceiver, ConnectorSource
 from .dead_letters import DeadLetters
 from .events import EventReceiver, EventStreamer
@@ -94,6 +94,7 @@ __all__ = [
     "HeldCallbacks",
     "Holding",
     "JoinsTransactions",
+    "KeepsUnknownFields",
     "Lease",
     "Marks",
     "Member",
