@@ -54,7 +54,7 @@ ABANDON_AFTER = 4.0
 class _Pending:
     """A change that waits, and the future of its waiter."""
 
-    __slots__ = ("abandoned", "change", "died_at", "done", "doubtful", "sent", "wait")
+    __slots__ = ("abandoned", "change", "died_at", "done", "doubtful", "sent", "wait", "why")
 
     def __init__(self, change: Change, loop: asyncio.AbstractEventLoop) -> None:
         self.change = change
@@ -64,6 +64,7 @@ class _Pending:
         self.abandoned = False
         self.died_at: float | None = None
         self.wait = 0.0
+        self.why = ""
 
     @property
     def size(self) -> int:
@@ -114,7 +115,6 @@ class Commits:
         """Serve this loop. What waited in another one ended with it (or, after a fork, is the parent's)."""
         self._loop = loop
         self._away_since: float | None = None
-        self._away_why = ""
         self._most = BATCH
         self._queue: deque[_Pending] = deque()
         self._writing: set[str] = set()
@@ -162,7 +162,7 @@ class Commits:
                 # The answer came at the very moment of the deadline.
                 return pending.done.result()
             pending.abandoned = True
-            because = f": {self._away_why}" if self._away_since is not None else ""
+            because = f": {pending.why}" if pending.why else ""
             if pending.sent:
                 why = f"no answer from the store within {patience}{because}"
                 raise OutcomeUnknown(why, run_id=pending.change.run_id) from None
@@ -307,14 +307,12 @@ class Commits:
         except Unavailable as error:
             # Nothing was written: as far as the waiters are concerned, nothing was sent this time.
             for pending in batch:
-                pending.sent = pending.doubtful
-            self._away_why = str(error)
+                pending.sent, pending.why = pending.doubtful, str(error)
             self._logger.warning("store unavailable, %d changes wait: %s", len(batch), error)
             return None
         except OutcomeUnknown as error:
             for pending in batch:
-                pending.doubtful = True
-            self._away_why = str(error)
+                pending.doubtful, pending.why = True, str(error)
             self._logger.warning("outcome of %d changes unknown, sending them again: %s", len(batch), error)
             return None
         except Exception as error:  # noqa: BLE001 - a store that breaks its contract must not hang its callers
