@@ -99,6 +99,18 @@ class Lane:
         """Run `work` with a connection, and return its result; it handles its transactions and errors itself."""
         return await self._server.finish(self._with_connection(work))
 
+    async def reach(self) -> None:
+        """Learn whether the server can be reached, by a connection that is closed at once.
+
+        Raises:
+            Unavailable: it cannot.
+        """
+        try:
+            connection = await self._server.connect(self._name, self._settings, within=self._within)
+            await connection.close(timeout=1.0)
+        except LOST as error:
+            raise unavailable(error) from error
+
     async def prepare(self, connection: Connection) -> None:
         """Give a transaction that has just begun the settings of this lane, if its connection could not keep them."""
         if self._local:

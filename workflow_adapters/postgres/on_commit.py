@@ -107,7 +107,7 @@ async def call_in_transaction(
         except OnCommitFailed as failed:
             if failed.lost:
                 # Who cut it? If the server can be reached, it was not an outage.
-                await lane.fetch("select 1")
+                await lane.reach()
             passes = is_rolled_back(failed.error) or is_locked(failed.error)
             if tries == _TRIES or not passes:
                 raise
