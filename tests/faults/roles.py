@@ -66,6 +66,23 @@ class GroupsByAnotherRule(Wrapper):
         return granted
 
 
+class IgnoresOtherCounts(Wrapper):
+    """Does not know that shards of two counts read the same partitions."""
+
+    def hold(self, role: str, *, group: str = "") -> AbstractAsyncContextManager[Lease]:
+        granted: AbstractAsyncContextManager[Lease] = self.real.hold(role)
+        return granted
+
+
+class EveryEndingIsAShard(Wrapper):
+    """Takes any name that ends like a shard's for one."""
+
+    def hold(self, role: str, *, group: str = "") -> AbstractAsyncContextManager[Lease]:
+        ending = role.rpartition("-of-")[0].rpartition("-")[2] + "-of-" + role.rpartition("-of-")[2]
+        granted: AbstractAsyncContextManager[Lease] = self.real.hold(role, group=f"group/{ending}")
+        return granted
+
+
 class _Changed(Wrapper):
     def __init__(self, real: Lease, **fields: object) -> None:
         super().__init__(real)
@@ -111,7 +128,18 @@ class NeverGivesWay(Wrapper):
 FAULTS: tuple[Fault, ...] = (
     fault(
         "role_scheduler",
+        IgnoresOtherCounts,
+        "shards_of_different_counts_that_share_partitions_exclude_each_other",
+    ),
+    fault(
+        "role_scheduler",
+        EveryEndingIsAShard,
+        "roles_that_only_look_like_shards_of_one_work_are_held_side_by_side",
+    ),
+    fault(
+        "role_scheduler",
         HeldTwice,
+        "shards_of_different_counts_that_share_partitions_exclude_each_other",
         "a_role_has_one_holder_at_a_time",
         "a_role_is_exclusive_within_one_process_too",
         "waiting_for_a_role_can_be_cancelled_and_leaves_no_trace",

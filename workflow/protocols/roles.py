@@ -35,6 +35,10 @@ class RoleScheduler(Protocol):
         moment when they do not. Roles of one `group` that the same processes want are given to the same process, and
         groups are spread evenly over the live processes that want them. A role is never kept from the only process
         that wants it. Waiting is safe to cancel.
+
+        Releases may cut a work into different numbers of shards. "x-1-of-2" in a group that ends in "/1-of-2" and
+        "x-3-of-4" in one that ends in "/3-of-4" are such shards of "x": they read the same partitions (see `Shard`), so
+        that they exclude each other like one role. Who waits is served once the others are released.
         """
 
     @abstractmethod

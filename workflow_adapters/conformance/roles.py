@@ -91,6 +91,42 @@ async def a_role_is_exclusive_within_one_process_too(subject: Subject) -> None:
     await second.leave()
 
 
+@case("design: two releases side by side")
+async def shards_of_different_counts_that_share_partitions_exclude_each_other(subject: Subject) -> None:
+    old, new = (process.role_scheduler for process in await _processes(subject, 2))
+    for first, second in (((1, 2), (3, 4)), ((3, 4), (1, 2)), ((1, 1), (2, 3))):
+        one, other = (f"{index}-of-{total}" for index, total in (first, second))
+        holder = _Holder(old, f"work-{one}", group=f"group/{one}")
+        await holder.got()
+        waiter = _Holder(new, f"work-{other}", group=f"group/{other}")
+        await waiter.kept_waiting()
+        await holder.leave()
+        await waiter.got()
+        again = _Holder(old, f"work-{one}", group=f"group/{one}")
+        await again.kept_waiting()
+        await waiter.leave()
+        await again.got()
+        await again.leave()
+
+
+@case("design: two releases side by side")
+async def roles_that_only_look_like_shards_of_one_work_are_held_side_by_side(subject: Subject) -> None:
+    holders = [
+        _Holder(subject.roles, role, group=group)
+        for role, group in (
+            ("work-1-of-2", "group/1-of-2"),
+            ("work-2-of-2", "group/2-of-2"),
+            ("other work-1-of-4", "group/1-of-4"),
+            ("report-1-of-2", ""),
+            ("report-1-of-4", ""),
+        )
+    ]
+    for holder in holders:
+        await holder.got()
+    for holder in holders:
+        await holder.leave()
+
+
 @case("R-ROLESCHED-1")
 async def different_roles_are_held_side_by_side(subject: Subject) -> None:
     holders = [_Holder(subject.roles, f"role {number} é") for number in range(20)]

@@ -6,6 +6,9 @@ the same heartbeat takes it. If it belongs to another live process it is left to
 half a lease time any process may take it. A holder that has too many hands over one unit at a time, by setting `lost`
 on its leases; it still holds them until their tasks have left `hold`.
 
+Releases that cut a work into different numbers of shards agree on one number (`shards`). A role that excludes one that
+is held is not free; roles of the number that was outvoted are left alone, and handed over all at once.
+
 A holder trusts its lease from the moment before the renewal was sent, by its own monotonic clock and with a margin, so
 that it gives up before the store lets another process take over. Safety does not depend on any of this.
 """
@@ -15,6 +18,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -23,6 +27,7 @@ from workflow.protocols import Lease
 
 from .leases import Beat, Choose, LeaseStore, LiveProcess, Picture, TakenRole
 from .placement import place
+from .shards import HeldShards, cut_of, outvoted
 
 __all__ = ["BEATS_PER_LEASE", "LeaseKeeper"]
 
@@ -252,16 +257,36 @@ class LeaseKeeper:
         patient_until = {role: since + self._lease_time * _PATIENCE for role, since in self._free_since.items()}
 
         def choose(picture: Picture) -> list[str]:
-            free = [role for role in waiting if self._is_free(picture, role)]
-            places = self._places(self._knowing(picture, wants)) if free else {}
-            return [role for role in free if places[role] == self._me or patient_until.get(role, math.inf) <= now]
+            held = HeldShards(picture.roles)
+            free = [role for role in waiting if self._is_free(picture, held, role, wants[role])]
+            if not free:
+                return []
+            known = self._knowing(picture, wants)
+            places, others = self._places(known), self._outvoted(known)
+            chosen = []
+            for role in free:
+                proper = places[role] == self._me and role not in others
+                # Of this process's own roles one may exclude another.
+                excluded = held.against(cut_of(role, wants[role]))
+                if not excluded and (proper or patient_until.get(role, math.inf) <= now):
+                    chosen.append(role)
+                    held.add(role)
+            return chosen
 
         return choose
 
-    def _is_free(self, picture: Picture, role: str) -> bool:
-        """True if no other process holds it. A lease of this process that it has dropped is its own to take."""
+    def _is_free(self, picture: Picture, shards: HeldShards, role: str, group: str) -> bool:
+        """True if no other process holds it, and nothing that excludes it is held.
+
+        A lease of this process that it has dropped is its own to take.
+        """
         held = picture.roles.get(role)
-        return held is None or held.holder == self._me
+        return (held is None or held.holder == self._me) and not shards.against(cut_of(role, group))
+
+    def _outvoted(self, picture: Picture, among: Collection[str] | None = None) -> AbstractSet[str]:
+        """The roles that are cut otherwise than all live processes, or these, have agreed on."""
+        wanted = {name: process.roles for name, process in picture.processes.items() if among is None or name in among}
+        return outvoted(wanted, picture.roles)
 
     def _places(self, picture: Picture, among: Collection[str] | None = None) -> Mapping[str, str]:
         """The process that should hold each role, of all live ones or only of these."""
@@ -283,8 +308,11 @@ class LeaseKeeper:
                 self._idle_until[proper] = began + self._lease_time * _IDLE
             self._take(taken, until)
         self._watch()
+        shards = HeldShards((*picture.roles, *self._held))
         free = [
-            role for role in self._waiting if role in wants and role not in self._held and self._is_free(picture, role)
+            role
+            for role, group in wants.items()
+            if role in self._waiting and role not in self._held and self._is_free(picture, shards, role, group)
         ]
         self._free_since = {role: self._free_since.get(role, began) for role in free}
 
@@ -331,7 +359,11 @@ class LeaseKeeper:
             # A negative age comes from a clock that was set back.
             if name not in self._idle_until and not 0 <= process.age < established
         }
-        places = self._places(picture, ready | {self._me})
+        places, others = self._places(picture, ready | {self._me}), self._outvoted(picture, ready | {self._me})
+        if given_up := [lease for role, lease in self._held.items() if role in others]:
+            for lease in given_up:
+                lease.lost.set()
+            return
         for role, lease in sorted(self._held.items()):
             target = places.get(role, self._me)
             if target == self._me:
@@ -346,8 +378,11 @@ class LeaseKeeper:
         """The seconds until the next heartbeat: earlier if a role that is waited for can be had earlier."""
         now = asyncio.get_running_loop().time()
         pauses = [self._lease_time / BEATS_PER_LEASE]
-        for role in self._waiting:
+        shards = HeldShards(picture.roles)
+        for role, queue in self._waiting.items():
             held = picture.roles.get(role)
+            excluding = shards.against(cut_of(role, queue[0].group))
+            pauses.extend(picture.roles[other].left + _SHORTEST_PAUSE for other in excluding)
             if held is not None and held.holder != self._me:
                 pauses.append(held.left + _SHORTEST_PAUSE)
             elif role in self._free_since:
