@@ -47,15 +47,16 @@ class Node:
 
 
 @asynccontextmanager
-async def node(release: str, packages: Path, url: str) -> AsyncIterator[Node]:
+async def node(release: str, packages: Path, url: str, file: str = "program.py") -> AsyncIterator[Node]:
     """A program of this release on the backend at `url`; it must end by itself, cleanly, when its input closes."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(Path(__file__).with_name("program.py")),
+        str(Path(__file__).with_name(file)),
         url,
         env={**os.environ, "PYTHONPATH": str(packages), "RELEASE": release},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        limit=2**24,
     )
     program = Node(process)
     try:
