@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from tests.kit.fleet import LEASE, Fleet, simulate
+from workflow._model import topology
+from workflow._model.shard import Shard
 from workflow_adapters.kit.shards import HeldShards, cut_of, outvoted
 
 SEEDS = range(5)
@@ -131,6 +133,17 @@ def test_works_and_roles_of_other_kinds_are_left_alone(seed: int) -> None:
         assert {fleet.held.get(role) for role in cut(2)} == {"old"}
 
     simulate(seed, story)
+
+
+@pytest.mark.parametrize("workflow_name", ["orders", "User Sign_up", "ends like -1-of-2"])
+def test_the_engine_names_its_shards_so(workflow_name: str) -> None:
+    shard = Shard(2, 3)
+    group = topology.shard_group(workflow_name, shard)
+    step, feed = (
+        topology.step_role(workflow_name, 1, shard),
+        topology.connector_role(workflow_name, "Order Feed", shard),
+    )
+    assert [(cut.number, cut.total) for role in (step, feed) if (cut := cut_of(role, group))] == [(2, 3), (2, 3)]
 
 
 def test_only_a_role_whose_group_says_so_is_a_shard() -> None:
