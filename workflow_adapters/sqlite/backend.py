@@ -19,8 +19,8 @@ class SQLiteBackend(Backend):
 
     Every acknowledged write survives kill -9 and power loss (WAL, synchronous=FULL). Not for network file systems.
     If it is deleted or replaced while it is open, every call is `Unavailable` until it is back, or the backend is left.
-    A process that forks opens a backend of its own in the child. Erased data is gone from every table; what the file
-    keeps in free pages is gone after SQLite's own `vacuum`.
+    A process that forks opens a backend of its own in the child. Erased data is gone from every table, and from the
+    bytes of the file and its log within seconds, as soon as no other process reads what was there before.
 
     Args:
         path: the file; made if it does not exist, its directory is not. A `file:` URI is a ValueError.

@@ -249,6 +249,8 @@ def _erase(connection: sqlite3.Connection, run_id: str) -> None:
     for number, data in connection.execute("select id, data from dead_letters where run_id = ?", (run_id,)).fetchall():
         erased = replace(_decode_letter(data), data=b"", reason="")
         connection.execute("update dead_letters set data = ? where id = ?", (encode(erased), number))
+    if isinstance(connection, on_commit.GuardedConnection):
+        connection.has_erased = True
 
 
 def _blobs(change: NewVersion) -> tuple[bytes, bytes | None]:

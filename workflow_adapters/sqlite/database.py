@@ -18,7 +18,9 @@ from typing import Self, TypeVar
 from workflow.errors import BackendNotOpen, OutcomeUnknown, Unavailable
 
 from .jobs import Job, Work, fail, perform, transact
+from .log_file import empty_log
 from .named_file import NamedFile
+from .on_commit import GuardedConnection
 from .signals import Signals
 
 __all__ = ["Database", "Work"]
@@ -27,6 +29,9 @@ T = TypeVar("T")
 Jobs = queue.SimpleQueue[Job | None]
 
 _log = logging.getLogger("workflow.sqlite")
+
+EMPTY_EVERY = 1.0
+"""Seconds between tries to empty the write-ahead log of what was erased."""
 
 BATCH = 64
 """Jobs that share one transaction, or one answer."""
@@ -39,6 +44,7 @@ class Database:
         self.path = path
         self.signals = Signals(path)
         self._file = NamedFile(path)
+        self._log_is_stale = False
         self.partitions = 0
         self._jobs: Jobs = queue.SimpleQueue()
         self._reads: Jobs = queue.SimpleQueue()
@@ -49,7 +55,7 @@ class Database:
 
     async def __aenter__(self) -> Self:
         self._jobs, self._reads = queue.SimpleQueue(), queue.SimpleQueue()
-        self._file = NamedFile(self.path)
+        self._file, self._log_is_stale = NamedFile(self.path), False
         try:
             await self._start(self._write_all, "workflow-sqlite-write")
             await self._start(self._read_all, "workflow-sqlite-read")
@@ -70,6 +76,11 @@ class Database:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
+        if self._log_is_stale:
+            # At the last moment, for the others who keep the file open; who closes it last removes the log.
+            job = Job(self._empty_log, asyncio.get_running_loop().create_future(), bare=True)
+            job.future.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._jobs.put(job)
         await self._stop()
         self.signals.close()
 
@@ -125,6 +136,12 @@ class Database:
         result: T = await job.future
         return result
 
+    async def _do_bare(self, work: Work[None]) -> None:
+        """Run `work(connection)` on the writing connection, in no transaction."""
+        job = Job(work, self._open_loop().create_future(), bare=True)
+        self._jobs.put(job)
+        await job.future
+
     async def read(self, work: Work[T]) -> T:
         """Run `work(connection)` on the reading connection."""
         job = Job(work, self._open_loop().create_future())
@@ -149,11 +166,18 @@ class Database:
             self._transact(connection, batch)
             self._answer(batch)
 
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        # Cleared first: what is erased meanwhile needs another try.
+        self._log_is_stale = False
+        self._log_is_stale = not empty_log(connection)
+
     def _transact(self, connection: sqlite3.Connection, batch: list[Job]) -> None:
         if self._file.lost and (lost := self._file.look()):
             fail(batch, Unavailable(lost))
             return
         transact(connection, batch)
+        if isinstance(connection, GuardedConnection) and connection.has_erased:
+            connection.has_erased, self._log_is_stale = False, True
         if lost := self._file.look():
             # It is written, but where nobody will look for it, unless the file is put back.
             fail(batch, OutcomeUnknown(lost))
@@ -195,9 +219,16 @@ class Database:
         Not the heartbeats: each of them changes the file, and would be the reason for the next.
         """
         seen: int | None = None
+        loop = asyncio.get_running_loop()
+        emptied = loop.time()
+        # Once at first: a process that was killed may have left what it had erased in the log.
+        self._log_is_stale = True
         while True:
             await asyncio.sleep(self.signals.look_every)
             try:
+                if self._log_is_stale and loop.time() - emptied >= EMPTY_EVERY:
+                    emptied = loop.time()
+                    await self._do_bare(self._empty_log)
                 found = await self.read(self._look)
             except Exception as error:  # noqa: BLE001 - reported; without this look a lost wake-up would be lost for good
                 if not self._file.lost:  # that was said once

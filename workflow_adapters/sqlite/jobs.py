@@ -34,7 +34,7 @@ _ENVIRONMENT = frozenset(
 class Job:
     """Work, who waits for it, and what became of it."""
 
-    __slots__ = ("alone", "error", "future", "lazy", "result", "wakes", "work")
+    __slots__ = ("alone", "bare", "error", "future", "lazy", "result", "wakes", "work")
 
     def __init__(
         self,
@@ -44,9 +44,10 @@ class Job:
         wakes: Sequence[tuple[str, str]] = (),
         alone: bool = False,
         lazy: bool = False,
+        bare: bool = False,
     ) -> None:
         self.work, self.future = work, future
-        self.wakes, self.alone, self.lazy = wakes, alone, lazy
+        self.wakes, self.alone, self.lazy, self.bare = wakes, alone or bare, lazy, bare
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -63,7 +64,10 @@ def perform(job: Job, connection: sqlite3.Connection) -> None:
 
 
 def transact(connection: sqlite3.Connection, jobs: list[Job]) -> None:
-    """Do the jobs in one transaction; a job that fails is undone alone."""
+    """Do the jobs in one transaction; a job that fails is undone alone. A bare one is done in none."""
+    if jobs[0].bare:
+        perform(jobs[0], connection)
+        return
     try:
         # Without an fsync of its own a commit is still safe from the end of the process (it is in the WAL).
         connection.execute("pragma synchronous = " + ("normal" if all(job.lazy for job in jobs) else "full"))

@@ -41,9 +41,11 @@ class GuardedConnection(sqlite3.Connection):
 
     Attributes:
         lent: True while a function has it.
+        has_erased: True if a change of its last transactions erased the data of a run.
     """
 
     lent = False
+    has_erased = False
 
     def close(self) -> None:
         """Close it, unless a function has it."""

@@ -77,6 +77,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("pragma synchronous = full")
     connection.execute("pragma cache_size = -65536")
     connection.execute("pragma temp_store = memory")
+    # What is erased is overwritten with zeros, not only taken off the lists of the file.
+    connection.execute("pragma secure_delete = on")
     connection.execute(f"pragma journal_size_limit = {LARGEST_WAL}")
 
 
