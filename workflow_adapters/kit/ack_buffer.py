@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from workflow.protocols import Event
 
+from .text import described
+
 __all__ = ["AckBuffer", "Cursor"]
 
 Cursor: TypeAlias = tuple[str, str, int]
@@ -73,7 +75,7 @@ class AckBuffer:
                     self.move(topic, name, partition, position)
                 if not isinstance(error, Exception):
                     raise
-                self._log.warning("acknowledgements wait: %s: %s", type(error).__name__, error)
+                self._log.warning("acknowledgements wait: %s", described(error))
                 return False
             return True
 

@@ -28,6 +28,7 @@ from workflow.protocols import Lease
 from .leases import Beat, Choose, LeaseStore, LiveProcess, Picture, TakenRole
 from .placement import place
 from .shards import HeldShards, cut_of, outvoted
+from .text import described
 
 __all__ = ["BEATS_PER_LEASE", "LeaseKeeper"]
 
@@ -114,7 +115,7 @@ class LeaseKeeper:
         try:
             await self._store.leave()
         except Exception as error:  # noqa: BLE001 - leaving goes on; the leases run out
-            self._log.warning("roles are not released, they run out instead: %s", _described(error))
+            self._log.warning("roles are not released, they run out instead: %s", described(error))
         # A process that looked before this one had left may have kept shares for it.
         self._tell_others()
 
@@ -198,7 +199,7 @@ class LeaseKeeper:
             try:
                 pause = await self._round()
             except Exception as error:  # noqa: BLE001 - reported; no other task would start this loop again
-                self._log.warning("roles cannot be renewed: %s", _described(error))
+                self._log.warning("roles cannot be renewed: %s", described(error))
                 # The store cannot be told of releases: no task waits for that, the leases run out.
                 for lease in list(self._leaving):
                     self._drop(lease)
@@ -388,7 +389,3 @@ class LeaseKeeper:
             elif role in self._free_since:
                 pauses.append(self._free_since[role] + self._lease_time * _PATIENCE - now)
         return max(_SHORTEST_PAUSE, min(pauses))
-
-
-def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")

@@ -17,6 +17,7 @@ from workflow.protocols import Event
 
 from .event_log import EventLog, LogEnd
 from .receiver import LogReceiver
+from .text import described
 
 __all__ = ["Tail"]
 
@@ -88,7 +89,7 @@ class Tail:
                 while self._receivers and await self._read():
                     pass
             except Exception as error:  # noqa: BLE001 - reported; no other task would start this loop again
-                self._logger.warning("new events cannot be read: %s: %s", type(error).__name__, error)
+                self._logger.warning("new events cannot be read: %s", described(error))
                 await asyncio.sleep(_RETRY_AFTER)
                 self._news.set()
 

@@ -1,10 +1,10 @@
-"""Checks that name the field and the value that a store cannot hold.
+"""Text that goes into stores and logs: checks that name the field and the value that a store cannot hold.
 
 A statement for a whole batch says only that something in it is wrong. A store calls these for the values of a change
 before it writes, or after the database has refused them, whichever is cheaper.
 """
 
-__all__ = ["INT4", "INT8", "check_number", "check_text", "is_text"]
+__all__ = ["INT4", "INT8", "check_number", "check_text", "described", "is_text", "one_line"]
 
 INT4 = range(-(2**31), 2**31)
 """Numbers of a column of 32 bits."""
@@ -13,6 +13,19 @@ INT8 = range(-(2**63), 2**63)
 
 _SHOWN = 80
 """Characters of a value that a message shows."""
+
+_CONTROLS = [code for code in range(0xA0) if not chr(code).isprintable()] + [0x2028, 0x2029]
+_ESCAPED = {code: repr(chr(code))[1:-1] for code in _CONTROLS}
+
+
+def one_line(text: str) -> str:
+    """The text with its control characters and line breaks escaped: a log line of an adapter stays one line."""
+    return text if text.isprintable() else text.translate(_ESCAPED)
+
+
+def described(error: BaseException) -> str:
+    """Type and text of an error as one line for a log or a message."""
+    return one_line(f"{type(error).__name__}: {error}".rstrip(": "))
 
 
 def check_text(field: str, value: str, longest: int | None = None) -> None:

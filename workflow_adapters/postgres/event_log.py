@@ -11,6 +11,7 @@ import msgspec
 from workflow.protocols import Event
 
 from ..kit.event_log import EventLog, LogEnd, LogRow, News
+from ..kit.text import described
 from .lane import Lane
 from .names import quoted
 from .rows import decode_event
@@ -83,6 +84,6 @@ class PostgresEventLog(EventLog):
         try:
             event = decode_event(row.data)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _log.error("event %d does not decode and is passed over: %s", row.position, error)
+            _log.error("event %d does not decode and is passed over: %s", row.position, described(error))
             return None
         return msgspec.structs.replace(event, partition=row.partition, position=row.position)

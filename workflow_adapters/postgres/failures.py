@@ -10,6 +10,8 @@ import asyncpg
 
 from workflow.errors import OutcomeUnknown, Unavailable
 
+from ..kit.text import one_line
+
 __all__ = [
     "LOST",
     "described",
@@ -83,7 +85,7 @@ def violates(error: BaseException, index: str) -> bool:
 
 def described(error: BaseException) -> str:
     """The error as one line for a log or a message."""
-    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+    return one_line(f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": "))
 
 
 def unavailable(error: BaseException) -> Unavailable:

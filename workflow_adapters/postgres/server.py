@@ -31,6 +31,9 @@ _SESSION: Mapping[str, str] = {
 }
 
 
+_HINT = "it is malformed; are the special characters of its user and password percent-encoded?"
+
+
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach the server.
 
@@ -47,6 +50,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     statement_cache_size: int = 100
     command_timeout: float = 30.0
     connect_timeout: float = 10.0
+
+    def __repr__(self) -> str:
+        """Without the addresses: they hold passwords."""
+        return f"<{type(self).__name__}>"
 
     @property
     def pooled(self) -> bool:
@@ -83,19 +90,30 @@ class Server:
 
         Raises:
             BackendNotOpen: the backend is not entered.
+            ValueError: the address cannot be used. It is not shown: the driver takes a part of the password for the
+                port if a character of it is not percent-encoded.
         """
         if not self._open:
             raise BackendNotOpen("the Postgres backend is not open: use `async with` on it")
         server = self.settings
-        return await asyncpg.connect(
-            server.listen_dsn or server.dsn if listening else server.dsn,
-            timeout=server.connect_timeout,  # pyright: ignore[reportArgumentType]
-            command_timeout=within,
-            statement_cache_size=server.statement_cache_size,
-            max_cached_statement_lifetime=0,
-            max_cacheable_statement_size=0,
-            server_settings=None if server.pooled else {**_SESSION, **settings, "application_name": f"workflow {name}"},
-        )
+        address, called = server.dsn, "dsn"
+        if listening and server.listen_dsn:
+            address, called = server.listen_dsn, "listen_dsn"
+        try:
+            return await asyncpg.connect(
+                address,
+                timeout=server.connect_timeout,  # pyright: ignore[reportArgumentType]
+                command_timeout=within,
+                statement_cache_size=server.statement_cache_size,
+                max_cached_statement_lifetime=0,
+                max_cacheable_statement_size=0,
+                server_settings=None
+                if server.pooled
+                else {**_SESSION, **settings, "application_name": f"workflow {name}"},
+            )
+        except ValueError as error:
+            told = str(error) if isinstance(error, asyncpg.ClientConfigurationError) else _HINT
+        raise ValueError(f"the Postgres address {called}= cannot be used: {told}")
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` in a task of its own, and return its result; it goes on to its end when the caller is cancelled.

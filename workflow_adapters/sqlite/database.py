@@ -17,6 +17,7 @@ from typing import Self, TypeVar
 
 from workflow.errors import BackendNotOpen, OutcomeUnknown, Unavailable
 
+from ..kit.text import described
 from .jobs import Job, Work, fail, perform, transact
 from .log_file import empty_log
 from .named_file import NamedFile
@@ -232,7 +233,7 @@ class Database:
                 found = await self.read(self._look)
             except Exception as error:  # noqa: BLE001 - reported; without this look a lost wake-up would be lost for good
                 if not self._file.lost:  # that was said once
-                    _log.warning("the file cannot be looked at: %r", error)
+                    _log.warning("the file cannot be looked at: %s", described(error))
                 continue
             if found != seen:
                 seen = found

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from workflow.protocols import Event
 
 from ..kit.event_log import EventLog, LogEnd, LogRow, News
+from ..kit.text import described
 from .database import Database
 
 __all__ = ["LAST_POSITION", "SQLiteEventLog"]
@@ -84,5 +85,5 @@ class SQLiteEventLog(EventLog):
         try:
             return replace(_decode(row.data), partition=row.partition, position=row.position)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _log.error("event %d does not decode and is passed over: %s", row.position, error)
+            _log.error("event %d does not decode and is passed over: %s", row.position, described(error))
             return None

@@ -15,6 +15,7 @@ from workflow.protocols import Backlog, Event, EventReceiver, EventStreamer, Sha
 from ..kit.ack_buffer import AckBuffer, Cursor
 from ..kit.receiver import LogReceiver
 from ..kit.tail import Tail
+from ..kit.text import described
 from .database import Database
 from .event_log import LAST_POSITION, SQLiteEventLog
 from .rows import encode, micros, moment
@@ -181,7 +182,7 @@ class SQLiteEventStreamer(EventStreamer):
                 while await self._database.write(self._trim_page) == TRIM:
                     await asyncio.sleep(1.0)
             except Exception as error:  # noqa: BLE001 - reported; otherwise the file would grow for ever
-                _log.warning("old events are kept for now: %r", error)
+                _log.warning("old events are kept for now: %s", described(error))
 
     def _trim_page(self, connection: sqlite3.Connection) -> int:
         (now,) = connection.execute("select cast(unixepoch('subsec') * 1000000 as integer)").fetchone()

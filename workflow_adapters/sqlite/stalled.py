@@ -11,6 +11,7 @@ import msgspec
 
 from workflow.protocols import Record, StalledQuery
 
+from ..kit.text import described
 from .rows import RECORD, micros, record
 
 _log = logging.getLogger("workflow.sqlite")
@@ -77,4 +78,4 @@ def _sound(rows: Iterable[tuple[Any, ...]]) -> Iterator[Record]:
         try:
             yield record(row)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            _log.error("a record does not decode and is passed over: %s", error)
+            _log.error("a record does not decode and is passed over: %s", described(error))
