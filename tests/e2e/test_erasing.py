@@ -3,6 +3,7 @@
 from typing import Literal
 
 from tests.e2e.model import PATIENCE, Status, Thing, waiting
+from tests.e2e.personal import PERSON, answers, live_and_be_erased
 from workflow import (
     Builder,
     Run,
@@ -54,3 +55,10 @@ async def test_erasing_takes_the_reasons_and_leaves_who_did_what(backend: Backen
         *("trigger", "pause", "resume", "cancel"),
         *("delete", "delete"),
     ]
+
+
+async def test_no_port_says_anything_of_a_person_who_was_erased(backend: Backend) -> None:
+    """Errors of steps and timers, reasons, dead letters, callbacks that wait for this run alone."""
+    run_id = await live_and_be_erased(backend)
+    for question, answer in (await answers(backend, run_id)).items():
+        assert PERSON not in str(answer), question

@@ -7,7 +7,7 @@ import msgspec
 
 from tests.faults import Wrapper
 from tests.faults.fault import Fault, fault
-from workflow.protocols import Change, DeadLetter, DeadLetterQuery, NewVersion, Outcome, Page, Version
+from workflow.protocols import Change, DeadLetter, DeadLetterQuery, HeldCallback, NewVersion, Outcome, Page, Version
 
 
 class PagesRepeatTheLastVersion(Wrapper):
@@ -98,6 +98,33 @@ class KeepsReasonsOfDeadLetters(Wrapper):
         return msgspec.structs.replace(letter, reason=self._reasons.get((letter.run_id, letter.source), ""))
 
 
+class KeepsWhatWaitsForTheErased(Wrapper):
+    """Holds on to callbacks that are meant for a run alone that was erased."""
+
+    async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        held = [one for change in changes for one in await _waiting(self.real, change)]
+        outcomes = list(await self.real.store(changes))
+        for one in held:
+            await self.real.hold(one)
+        return outcomes
+
+
+class ForgetsWhatWaitsForOthers(Wrapper):
+    """Drops with a run every callback that waits for its foreign ID."""
+
+    async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        held = [one for change in changes for one in await _waiting(self.real, change)]
+        outcomes = list(await self.real.store(changes))
+        await self.real.release(held)
+        return outcomes
+
+
+async def _waiting(real: Any, change: Change) -> list[HeldCallback]:
+    if not isinstance(change, NewVersion) or not change.erase:
+        return []
+    return list(await real.list_held(change.record.workflow_name, foreign_id=change.record.foreign_id))
+
+
 FAULTS: tuple[Fault, ...] = (
     fault(
         "record_store",
@@ -131,6 +158,16 @@ FAULTS: tuple[Fault, ...] = (
     fault(
         "record_store",
         KeepsReasonsOfDeadLetters,
+        "erasure_leaves_no_personal_data_in_any_answer",
+    ),
+    fault(
+        "record_store",
+        KeepsWhatWaitsForTheErased,
+        "erasure_leaves_no_personal_data_in_any_answer",
+    ),
+    fault(
+        "record_store",
+        ForgetsWhatWaitsForOthers,
         "erasure_leaves_no_personal_data_in_any_answer",
     ),
 )

@@ -32,8 +32,8 @@ class NewVersion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             the writer's expectation.
         event: its event; sent not before `due_at` (None: at once).
         keep_object: whether the history row holds the object; a failed attempt's does not.
-        erase: erase object, error and reason texts from all earlier history rows, and data and reason of this run's
-            dead letters, in the same transaction.
+        erase: erase object, error and reason texts from all earlier history rows, data and reason of this run's dead
+            letters, and forget the callbacks that are held for this run alone, in the same transaction.
         takes: ids of held callbacks that this version delivers: they are marked taken, and their payloads dropped, in
             the same transaction. If one of them is not held any more, the change is a CONFLICT.
         on_commit: functions to call with the transaction's connection, after the compare-and-swap.

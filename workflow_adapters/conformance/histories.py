@@ -136,6 +136,9 @@ async def _secretive(subject: Subject, run_id: str) -> Record:
         expires_at=NOW + MINUTE,
     )
     await subject.records.hold(callback)
+    # Another, that waits for this run alone, and one for whichever run comes next.
+    await subject.records.hold(msgspec.structs.replace(callback, id="of this run", run_id=run_id))
+    await subject.records.hold(msgspec.structs.replace(callback, id="of any run", payload=b"not personal"))
     takes = msgspec.structs.replace(moved(record, **data), takes=("callback",))
     (record,) = await put(subject.records, takes)
     (record,) = await put(subject.records, moved(record, **data, run_state=RunState.COMPLETED))
@@ -175,7 +178,11 @@ async def _shown(subject: Subject, run_id: str) -> dict[str, object]:
         "lookup_dead_letters": list(await store.lookup_dead_letters([letter.id for letter in letters])),
         "hold": await store.hold(asked),
         "list_held": list(await store.list_held(WORKFLOW, foreign_id=foreign_id)),
-        "list_expired": list(await store.list_expired(WORKFLOW, now=NOW + MINUTE, limit=10)),
+        "list_expired": [
+            one
+            for one in await store.list_expired(WORKFLOW, now=NOW + MINUTE, limit=10)
+            if one.foreign_id == foreign_id
+        ],
         "list_outbox": [
             waiting
             for waiting in (await store.list_outbox(WORKFLOW, now=NOW + MINUTE, limit=1_000)).events
@@ -209,6 +216,8 @@ async def _shows_nothing(subject: Subject) -> None:
         ("outbox", b"", ""),
         ("hook", b"", ""),
     ]
+    held = await subject.records.list_held(WORKFLOW, foreign_id="foreign of erased")
+    assert [callback.id for callback in held] == ["of any run"], "what waits for this run alone is forgotten"
 
 
 @case("contract: erase", "design 4.10: erasure")

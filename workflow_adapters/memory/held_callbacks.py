@@ -81,6 +81,12 @@ class MemoryHeldCallbacks(HeldCallbacks):
             number, one = self._callbacks[key]
             self._callbacks[key] = (number, replace(one, taken_by=run_id, payload=b""))
 
+    def forget_callbacks(self, run_id: str) -> None:
+        """Forget those that are held for this run alone: it is erased."""
+        held = [key for key, (_, one) in self._callbacks.items() if one.run_id == run_id and not one.taken_by]
+        for key in held:
+            del self._callbacks[key]
+
     def _held_of(self, workflow_name: str) -> Iterator[tuple[int, HeldCallback]]:
         return (
             (number, one)

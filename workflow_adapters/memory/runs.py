@@ -87,10 +87,10 @@ class MemoryRuns(Runs):
             marks = NO_MARKS
         else:
             marks = present.marks.after(same_visit=present.visit == record.visit)
-        if change.erase:
-            self._erase(record.run_id)
         if change.takes:
             self._held.take_callbacks(record.workflow_name, record.foreign_id, change.takes, record.run_id)
+        if change.erase:
+            self._erase(record.run_id)
         self._put(record if record.marks == marks else replace(record, marks=marks))
         self._history[record.run_id].append(record if change.keep_object else replace(record, object=b""))
         self._first_versions[record.run_id].setdefault(record.status, record.version)
@@ -175,6 +175,7 @@ class MemoryRuns(Runs):
             for version in self._history[run_id]
         ]
         self._dead_letters.erase_dead_letters(run_id)
+        self._held.forget_callbacks(run_id)
 
     # -- reading ---------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ transaction holds are skipped (`skip locked`), rows are locked in run-ID order; 
 uncommitted one of the same key, which the lane's lock timeout ends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from workflow.protocols import Change, NewVersion, Note
 
@@ -108,6 +108,13 @@ from unnest($1::text[], $2::integer[]) as w (run_id, version)
 where h.run_id = w.run_id and h.version < w.version
 """
 _ERASE_LETTERS = "update {schema}.dead_letters set data = '' where run_id = any($1::text[])"
+# Callbacks that are held for these runs alone, without those that the erasing versions take.
+_ERASE_HELD = """
+delete from {schema}.held_callbacks h
+using unnest($1::text[], $2::text[], $3::text[]) as w (run_id, workflow_name, foreign_id)
+where h.workflow_name = w.workflow_name and h.foreign_id = w.foreign_id and h.run_id = w.run_id
+    and h.taken_at is null and not h.id = any($4::text[])
+"""
 
 TAKE = """
 update {schema}.held_callbacks set taken_by = $3, taken_at = clock_timestamp(), payload = ''
@@ -124,8 +131,11 @@ class ChangeStatements:
 
     def __init__(self, schema: str) -> None:
         name = quoted(schema)
-        self._new_versions, self._notes, self._erase_history, self._erase_letters, self._take = (
-            sql.replace("{schema}", name) for sql in (NEW_VERSIONS, NOTES, _ERASE_HISTORY, _ERASE_LETTERS, TAKE)
+        self._new_versions, self._notes, self._take = (
+            sql.replace("{schema}", name) for sql in (NEW_VERSIONS, NOTES, TAKE)
+        )
+        self._erase_history, self._erase_letters, self._erase_held = (
+            sql.replace("{schema}", name) for sql in (_ERASE_HISTORY, _ERASE_LETTERS, _ERASE_HELD)
         )
 
     async def in_one_statement(self, lane: Lane, versions: Sequence[NewVersion], notes: Sequence[Note]) -> set[str]:
@@ -151,11 +161,9 @@ class ChangeStatements:
         if notes:
             rows = await connection.fetch(self._notes, *note_columns(notes), False)
             applied.update(row[0] for row in rows)
-        erased = {
-            change.run_id: change.record.version for change in versions if change.erase and change.run_id in applied
-        }
-        if erased:
-            await self._erase(connection, erased)
+        erasing = [change for change in versions if change.erase and change.run_id in applied]
+        if erasing:
+            await self._erase(connection, erasing)
         return applied
 
     async def alone(self, connection: Connection, change: Change) -> bool:
@@ -175,6 +183,10 @@ class ChangeStatements:
                 raise CallbackGone
         return applied
 
-    async def _erase(self, connection: Connection, erased: Mapping[str, int]) -> None:
-        await connection.fetch(self._erase_history, list(erased), list(erased.values()))
-        await connection.fetch(self._erase_letters, list(erased))
+    async def _erase(self, connection: Connection, erasing: Sequence[NewVersion]) -> None:
+        records = [change.record for change in erasing]
+        runs = [record.run_id for record in records]
+        await connection.fetch(self._erase_history, runs, [record.version for record in records])
+        await connection.fetch(self._erase_letters, runs)
+        whose = [record.workflow_name for record in records], [record.foreign_id for record in records]
+        await connection.fetch(self._erase_held, runs, *whose, [id_ for change in erasing for id_ in change.takes])

@@ -80,6 +80,7 @@ _IS_AT = f"select 1 from runs where run_id = ? and version = ? and {_BASE}"  # n
 _HELD = """
 select number, data from held_callbacks where workflow_name = ? and foreign_id = ? and id = ? and taken is null
 """
+_WAITING = "select number, data from held_callbacks where workflow_name = ? and foreign_id = ? and taken is null"
 _TAKE = "update held_callbacks set taken = ?, data = ? where number = ?"
 
 
@@ -186,7 +187,7 @@ def _new_version(connection: sqlite3.Connection, change: NewVersion, savepoint: 
         connection.execute(f"rollback to {savepoint}")
         return Outcome(Verdict.CONFLICT, _present(connection, r.run_id))
     if change.erase:
-        _erase(connection, r.run_id)
+        _erase(connection, r)
     connection.execute(_HISTORY, (r.version, r.status, r.attempt_id, data, r.run_id))
     connection.execute(_OUTBOX, outbox)
     if change.on_commit:
@@ -239,8 +240,9 @@ def _take(connection: sqlite3.Connection, change: NewVersion) -> bool:
     return True
 
 
-def _erase(connection: sqlite3.Connection, run_id: str) -> None:
-    """Erase the texts of the run's history and of its dead letters, but not that they were there."""
+def _erase(connection: sqlite3.Connection, r: Record) -> None:
+    """Erase the texts of the run's history and of its dead letters, but not that they were there; and what waits."""
+    run_id = r.run_id
     sql = "select id, data from history where run = (select seq from runs where run_id = ?)"
     for number, data in connection.execute(sql, (run_id,)).fetchall():
         old = decode_version(data)
@@ -249,6 +251,9 @@ def _erase(connection: sqlite3.Connection, run_id: str) -> None:
     for number, data in connection.execute("select id, data from dead_letters where run_id = ?", (run_id,)).fetchall():
         erased = replace(_decode_letter(data), data=b"", reason="")
         connection.execute("update dead_letters set data = ? where id = ?", (encode(erased), number))
+    for number, data in connection.execute(_WAITING, (r.workflow_name, r.foreign_id)).fetchall():
+        if _decode_callback(data).run_id == run_id:
+            connection.execute("delete from held_callbacks where number = ?", (number,))
     if isinstance(connection, on_commit.GuardedConnection):
         connection.has_erased = True
 
