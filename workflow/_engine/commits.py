@@ -346,7 +346,7 @@ class Commits:
         """Send one change by itself; what gives it no answer may last, and each try costs others, so wait longer."""
         if pending.sent or pending.died_at is not None:
             pending.wait = min(max(pending.wait * 2, FIRST_RETRY), LONGEST_RETRY)
-            await asyncio.sleep(pending.wait * (0.5 + self._draw()))
+            await asyncio.sleep(pending.wait * (1 + self._draw()) / 2)
         if self._is_given_up(pending, pending.died_at):
             return
         if not await self._write([pending]):

@@ -199,6 +199,7 @@ def _records(
     records = PostgresRecordStore(
         commits=connections.lane("commits", 2, lock_timeout=_LOCK_TIMEOUT),
         calls=connections.lane("on_commit", 4, lock_timeout=_USERS_LOCK_TIMEOUT),
+        apart=connections.lane("held", 1, lock_timeout=_LOCK_TIMEOUT),
         reads=reads,
         side=side,
         schema=schema,

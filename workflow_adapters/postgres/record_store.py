@@ -57,6 +57,7 @@ class PostgresRecordStore(
     Args:
         commits: writes batches of changes.
         calls: writes changes with functions of the user's.
+        apart: writes changes that may have to wait for another transaction.
         reads: reads.
         side: reads and deletes from the outbox, and writes everything that is no change of a run.
         announce: tells other processes that there may be news of this kind for a workflow.
@@ -70,6 +71,7 @@ class PostgresRecordStore(
         *,
         commits: Lane,
         calls: Lane,
+        apart: Lane,
         reads: Lane,
         side: Lane,
         schema: str,
@@ -87,7 +89,7 @@ class PostgresRecordStore(
         HeldByForeignId.__init__(self, access, lambda name: self._tell(WakeUp.HELD_CALLBACKS, name))
         PublishedDefinitions.__init__(self, access)
         KeptMemos.__init__(self, access)
-        self._batches = BatchWriter(commits=commits, calls=calls, schema=schema)
+        self._batches = BatchWriter(commits=commits, calls=calls, apart=apart, schema=schema)
         self._joined_by, self._announce = joined, announce
         self._wake_ups = LocalWakeUps((WakeUp.OUTBOX, WakeUp.HELD_CALLBACKS), safety_net=safety_net, spacing=_SPACING)
 
@@ -122,7 +124,7 @@ class PostgresRecordStore(
             answers = await self._batches.write(changes)
             self._tell_of_events(changes, answers)
         else:
-            answers = await self._batches.write_joined(self._joined_by, theirs.connection, changes)
+            answers = await self._batches.write_joined(self._joined_by, theirs, changes)
             self.look_back()
             self._joined_by.when_ended(theirs, lambda: self._tell_of_events(changes, answers))
         unjudged = [change for change in changes if answers.get(change.run_id, CALLBACK_GONE) is CALLBACK_GONE]
