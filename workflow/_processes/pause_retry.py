@@ -12,11 +12,12 @@ from .._model import topology
 from .._model.moments import earlier
 from .._model.record import Record, VersionCause
 from .lease_term import LeaseTerm
+from .page_size import PageSize
 from .supervisor import Process
 from .timers import rearm_timers
 
 PAGE = 100
-"""Runs resumed at once."""
+"""Runs resumed at once at most."""
 LOOKS = 4
 """How often to look within the time a run stays paused."""
 LEAST = timedelta(milliseconds=10)
@@ -28,8 +29,9 @@ def pause_retry_process(engine: Engine, after: timedelta) -> Process:
     name = topology.joined("paused", "records", "retry", "consumer")
 
     async def body(term: LeaseTerm) -> None:
+        page = PageSize(PAGE)
         while not term.draining.is_set():
-            while await _resume_page(engine, after) == PAGE and not term.draining.is_set():
+            while await _resume_page(engine, after, page) and not term.draining.is_set():
                 pass
             wait = min(max(after / LOOKS, LEAST), MOST)
             await sleep_unless(term.draining, engine.clock, engine.now() + wait)
@@ -37,11 +39,15 @@ def pause_retry_process(engine: Engine, after: timedelta) -> Process:
     return Process(name=name, role=topology.role(engine.name, name), body=body)
 
 
-async def _resume_page(engine: Engine, after: timedelta) -> int:
-    paused = await engine.records.list_auto_paused(engine.name, paused_until=earlier(engine.now(), after), limit=PAGE)
+async def _resume_page(engine: Engine, after: timedelta, page: PageSize) -> bool:
+    """Resume a page of runs; True if there may be more."""
+    limit = page.limit
+    until = earlier(engine.now(), after)
+    paused = await engine.records.list_auto_paused(engine.name, paused_until=until, limit=limit)
+    page.saw(paused)
     # At once, so that they are written together.
     await asyncio.gather(*(_resume(engine, record) for record in paused))
-    return len(paused)
+    return len(paused) == limit
 
 
 async def _resume(engine: Engine, record: Record) -> None:

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from .._declare.handlers import statuses_of
 from .._engine.engine import Engine
 from .._engine.results import auto_pause
@@ -21,10 +23,11 @@ from .._model.query import StalledQuery
 from .._model.record import Record, VersionCause
 from .._model.run_state import RUNNABLE
 from .lease_term import LeaseTerm
+from .page_size import PageSize
 from .supervisor import Process
 
 PAGE = 500
-"""Runs swept at once; the next page follows at once if this one was full."""
+"""Runs swept at once at most; the next page follows at once if this one was full."""
 
 LATELY = timedelta(hours=1)
 """How long a release that is gone still counts: it may only be restarting."""
@@ -45,6 +48,7 @@ def sweep_process(engine: Engine) -> Process:
 class _Sweeper:
     def __init__(self, engine: Engine, process: str) -> None:
         self._engine, self._process = engine, process
+        self._page = PageSize(PAGE)
         self._after = engine.settings.sweep_after
         definition = engine.definition
         self._steps = tuple(definition.steps)
@@ -100,17 +104,19 @@ class _Sweeper:
                 deletions=deletions == due_before,
                 due_before=due_before,
                 now=now,
-                limit=PAGE,
+                limit=self._page.limit,
             )
             await self._sweep_all(query, term)
 
     async def _sweep_all(self, query: StalledQuery, term: LeaseTerm) -> None:
         while not term.draining.is_set():
             stalled = await self._engine.records.list_stalled(query)
+            self._page.saw(stalled)
             # At once, so that they are written together.
             await asyncio.gather(*(self._again(record) for record in stalled))
             if len(stalled) < query.limit:
                 return
+            query = replace(query, limit=self._page.limit)
 
     async def _again(self, record: Record) -> None:
         engine = self._engine

@@ -17,6 +17,7 @@ import asyncpg
 from workflow.errors import OutcomeUnknown, Unavailable
 from workflow.protocols import APPLIED, BUSY, UNKNOWN, Change, NewVersion, Note, Outcome, Verdict, refused
 
+from ..kit.sizes import LARGEST_OBJECT, check_size
 from .change_statements import CallbackGone, ChangeStatements
 from .checks import check_change
 from .failures import LOST, is_locked, is_lost, is_rolled_back, is_transient, violates
@@ -52,11 +53,15 @@ class _Kinds:
         self.notes: list[Note] = []
         self.taking: list[NewVersion] = []
         self.calling: list[NewVersion] = []
+        self.too_large = False
         self.erases = False
         for change in changes:
             if not isinstance(change, NewVersion):
                 self.notes.append(change)
-            elif change.on_commit:
+                continue
+            if len(change.record.object) > LARGEST_OBJECT:
+                self.too_large = True
+            if change.on_commit:
                 self.calling.append(change)
             elif change.takes:
                 self.taking.append(change)
@@ -118,6 +123,8 @@ class BatchWriter:
 
     async def _write(self, changes: Sequence[Change], lane: Lane) -> Answers:
         kinds = _Kinds(changes)
+        if kinds.too_large:
+            return await self._write_but_the_large(changes, lane)
         if not kinds.calling:
             return await self._write_together(changes, kinds, lane)
         answers: Answers = {}
@@ -136,6 +143,12 @@ class BatchWriter:
                     raise
                 answers[change.run_id] = UNKNOWN
         return answers
+
+    async def _write_but_the_large(self, changes: Sequence[Change], lane: Lane) -> Answers:
+        """Refuse, before it is sent, what would take the connection with it; write the others."""
+        refusals = {change.run_id: refused(error) for change in changes if (error := _too_large(change)) is not None}
+        others = [change for change in changes if change.run_id not in refusals]
+        return refusals if not others else {**await self._write(others, lane), **refusals}
 
     async def _write_together(self, changes: Sequence[Change], kinds: _Kinds, lane: Lane) -> Answers:
         try:
@@ -202,6 +215,9 @@ class BatchWriter:
 
         answers: Answers = {}
         for change in changes:
+            if (large := _too_large(change)) is not None:
+                answers[change.run_id] = refused(large)
+                continue
             try:
                 if await joined.run(theirs.connection, partial(work, change=change)):
                     answers[change.run_id] = APPLIED
@@ -228,6 +244,15 @@ def _outcome(change: Change, error: BaseException) -> Answers:
     if violates(error, "runs_live"):
         return {}
     return {change.run_id: refused(_named(change, error))}
+
+
+def _too_large(change: Change) -> ValueError | None:
+    try:
+        if isinstance(change, NewVersion):
+            check_size("object", len(change.record.object))
+    except ValueError as error:
+        return error
+    return None
 
 
 def _named(change: Change, error: BaseException) -> Exception:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from workflow.errors import Unavailable
 from workflow.protocols import Record
 
 from ..kit.batch_loader import BatchLoader
+from ..kit.sizes import AT_ONCE
 from ..kit.text import is_text
 from .access import Access
 from .rows import RECORD_COLUMNS, columns, record
@@ -30,6 +32,10 @@ where (workflow_name, foreign_id) in (select * from unnest($1::text[], $2::text[
 """  # noqa: S608 - constants
 
 
+_FIRST, _MOST = 64, 1000
+"""Records that are asked for in one statement at first and at most; fewer if the objects are large."""
+
+
 class Lookups:
     """Reads single records; questions that come at the same time are answered by one statement."""
 
@@ -37,6 +43,7 @@ class Lookups:
         self._access = access
         self._records_by_id = BatchLoader(self._lookup)
         self._latest_by_key = BatchLoader(self._latest)
+        self._at_once = _FIRST
 
     async def lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
         """The present records of these runs."""
@@ -47,7 +54,27 @@ class Lookups:
         return await self._lookup(wanted) if wanted else {}
 
     async def _lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
-        return {row[2]: record(row) for row in await self._access.read(LOOKUP, run_ids)}
+        found: dict[str, Record] = {}
+        asked = 0
+        while asked < len(run_ids):
+            some = run_ids[asked : asked + self._at_once]
+            try:
+                rows = await self._access.read(LOOKUP, some)
+            except Unavailable:
+                # Perhaps it was too much for the time limit: ask for less the next time.
+                self._at_once = max(1, len(some) // 2)
+                raise
+            self._adapt(len(some), sum(len(row[5]) for row in rows))
+            found.update((row[2], record(row)) for row in rows)
+            asked += len(some)
+        return found
+
+    def _adapt(self, asked: int, size: int) -> None:
+        """Have the next reading bring about `AT_ONCE` bytes of objects, going by this one."""
+        if size > AT_ONCE:
+            self._at_once = max(1, asked * AT_ONCE // size)
+        elif asked >= self._at_once and size * 2 <= AT_ONCE:
+            self._at_once = min(_MOST, self._at_once * 2)
 
     async def latest(self, workflow_name: str, foreign_id: str) -> Record | None:
         """The live run of the foreign ID, else the one that was numbered last."""

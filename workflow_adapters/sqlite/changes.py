@@ -29,6 +29,7 @@ from workflow.protocols import (
     refused,
 )
 
+from ..kit.sizes import LARGEST_OBJECT, check_size
 from . import on_commit
 from .checks import check_change, has_nul
 from .jobs import meaning
@@ -96,7 +97,7 @@ def store(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[Out
 
 
 def _is_plain(change: NewVersion) -> bool:
-    return not (change.erase or change.takes or change.on_commit)
+    return not (change.erase or change.takes or change.on_commit or len(change.record.object) > LARGEST_OBJECT)
 
 
 def _store_together(connection: sqlite3.Connection, changes: Sequence[NewVersion]) -> bool:
@@ -171,6 +172,7 @@ def _raise_if_unavailable(error: Exception) -> None:
 
 def _new_version(connection: sqlite3.Connection, change: NewVersion, savepoint: str) -> Outcome:
     r = change.record
+    check_size("object", len(r.object))
     if has_nul(change):
         check_change(change)
     try:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from workflow.protocols import Record, Version
 
+from ..kit.sizes import AT_ONCE
 from .changes import LIVE, PRESENT
 from .rows import RECORD, decode_version, record
 
@@ -17,14 +18,18 @@ FIRST_AT = f"select min(version) from history where run = {_RUN} and status = ? 
 FIND_ATTEMPT = f"select min(version) from history where run = {_RUN} and attempt_id = ?"  # noqa: S608
 
 
-def lookup(connection: sqlite3.Connection, run_ids: Sequence[str]) -> dict[str, Record]:
-    """The present records."""
-    found = {}
-    for run_id in run_ids:
+def lookup(connection: sqlite3.Connection, run_ids: Sequence[str]) -> tuple[dict[str, Record], int]:
+    """The present records of the first of these, and of how many: it stops when it has read enough for once."""
+    found: dict[str, Record] = {}
+    size = asked = 0
+    while asked < len(run_ids) and size < AT_ONCE:
+        run_id = run_ids[asked]
+        asked += 1
         row = connection.execute(PRESENT, (run_id,)).fetchone()
         if row is not None:
-            found[run_id] = record(row)
-    return found
+            found[run_id] = one = record(row)
+            size += len(one.object)
+    return found, asked
 
 
 def latest(connection: sqlite3.Connection, workflow_name: str, foreign_id: str) -> Record | None:

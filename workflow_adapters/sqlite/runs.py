@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from workflow.errors import OutcomeUnknown, Unavailable
 from workflow.protocols import (
@@ -71,8 +72,13 @@ class SQLiteRuns(Runs):
         return outcome
 
     async def lookup(self, run_ids: Sequence[str]) -> Mapping[str, Record]:
-        """The present records."""
-        return await self._runs_file.read(lambda c: lookups.lookup(c, run_ids))
+        """The present records; while many bytes are read, other reads have their turns."""
+        found, asked = await self._runs_file.read(lambda c: lookups.lookup(c, run_ids))
+        while asked < len(run_ids):
+            left = run_ids[asked:]
+            more, further = await self._runs_file.read(partial(lookups.lookup, run_ids=left))
+            found, asked = {**found, **more}, asked + further
+        return found
 
     async def latest(self, workflow_name: str, foreign_id: str) -> Record | None:
         """The live run, else the last created."""
