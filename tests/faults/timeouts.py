@@ -126,6 +126,7 @@ FAULTS: tuple[Fault, ...] = (
     fault(
         "timeout_store",
         NotDueAtItsTime,
+        "a_timer_at_the_end_of_time_is_read_back_and_never_due",
         "a_timer_is_due_at_exactly_its_time_and_not_before",
         "a_claim_postpones_and_is_counted",
         "a_page_says_when_the_next_of_the_others_is_due",
@@ -154,6 +155,7 @@ FAULTS: tuple[Fault, ...] = (
     fault(
         "timeout_store",
         ForgetsWhatIsNext,
+        "a_timer_at_the_end_of_time_is_read_back_and_never_due",
         "a_timer_is_due_at_exactly_its_time_and_not_before",
         "a_page_says_when_the_next_of_the_others_is_due",
         "a_page_that_is_full_says_that_more_are_due",
@@ -161,6 +163,7 @@ FAULTS: tuple[Fault, ...] = (
     fault(
         "timeout_store",
         PostponesToWriteEverything,
+        "a_timer_at_the_end_of_time_is_read_back_and_never_due",
         "postponing_writes_due_time_attempt_and_error_only",
     ),
 )

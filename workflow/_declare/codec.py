@@ -123,7 +123,10 @@ def describe(error: BaseException) -> str:
         return _pydantic_reasons(error.errors(include_url=False, include_context=False, include_input=False))
     if isinstance(error, msgspec.DecodeError):
         return f"not valid JSON: {error}"
-    return f"{type(error).__name__}: {error}"
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:  # noqa: BLE001 - a broken __str__ must not hide that the value is invalid
+        return f"{type(error).__name__}: (its text cannot be had)"
 
 
 class _PydanticError(Protocol):

@@ -21,7 +21,7 @@ def difference(before: Any, after: Any) -> str | None:
     try:
         if before == after:
             return None
-    except Exception:  # noqa: BLE001, S110 - looked at field by field
+    except BaseException:  # noqa: BLE001, S110 - looked at field by field
         pass
     return _difference("", before, after)
 
@@ -29,7 +29,7 @@ def difference(before: Any, after: Any) -> str | None:
 def _equal(before: Any, after: Any) -> bool:
     try:
         return bool(before == after)
-    except Exception:  # noqa: BLE001 - an __eq__ of the user's may raise anything, and arrays have no truth value
+    except BaseException:  # noqa: BLE001 - an __eq__ of the user's may raise anything, and arrays have no truth value
         return False
 
 
@@ -91,6 +91,6 @@ def _told(path: str, before: Any, after: Any) -> str:
 def _shown(value: Any) -> str:
     try:
         shown = repr(value)
-    except Exception:  # noqa: BLE001 - a __repr__ of the user's must not hide the field
+    except BaseException:  # noqa: BLE001 - a __repr__ of the user's must not hide the field
         return f"a {type(value).__name__}"
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

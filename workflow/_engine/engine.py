@@ -1,6 +1,5 @@
 """A built workflow as its processes and verbs see it: the core, its definition, its codec and its handlers."""
 
-import asyncio
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -31,9 +30,6 @@ from .transitions import Transitions
 
 if TYPE_CHECKING:  # an extra
     from opentelemetry.trace import TracerProvider
-
-_CALM = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
-"""Exceptions that say nothing about the object in hand."""
 
 _UNTRACED: AbstractContextManager[object] = nullcontext()
 
@@ -105,9 +101,7 @@ class Engine(Core):
         """
         try:
             data = self.codec.encode(value)
-        except _CALM:
-            raise
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, this code awaits nothing: it is the codec's own
             raise InvalidObject(self.name, run_id, f"cannot be encoded: {describe(error)}") from error
         if (changed := difference(value, self.decode(data, run_id))) is not None:
             raise InvalidObject(self.name, run_id, f"would change: {changed}")
@@ -138,8 +132,6 @@ class Engine(Core):
         """
         try:
             return self.codec.decode(data)
-        except _CALM:
-            raise
         except BaseException as error:
             raise InvalidObject(self.name, run_id, f"cannot be decoded: {describe(error)}") from error
 

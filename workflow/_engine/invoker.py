@@ -99,6 +99,9 @@ class Invoker:
             yielded = pending.send(None)
         except StopIteration as stop:
             return stop.value
+        except GeneratorExit as error:
+            # Its own: whoever closes this coroutine does it while it waits.
+            raise HandlerExit(handler.name, error) from error
         finally:
             if (took := time.perf_counter() - began) > BLOCKED:
                 self._warn(handler.name, took)
@@ -184,6 +187,8 @@ def _watched(
             yielded = pending.send(sent) if thrown is None else pending.throw(thrown)
         except StopIteration as stop:
             return stop.value
+        except GeneratorExit as error:
+            raise HandlerExit(name, error) from error
         finally:
             took = time.perf_counter() - began
             if took > BLOCKED:

@@ -148,6 +148,14 @@ def test_an_object_of_another_class_is_refused_when_it_is_written(object_type: t
         JSONCodec(object_type).encode(wrong)
 
 
+def test_an_error_without_a_text_is_described_all_the_same() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    assert describe(Mute()) == "Mute: (its text cannot be had)"
+
+
 def test_a_field_that_json_cannot_carry_is_refused_when_it_is_written() -> None:
     with pytest.raises(TypeError, match="NoFields"):
         JSONCodec(Holder).encode(Holder(NoFields()))  # type: ignore[arg-type]

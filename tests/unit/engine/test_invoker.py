@@ -228,3 +228,14 @@ def test_the_threads_belong_to_the_loop_that_runs() -> None:
     of = invoker(threads=1)
     for number in range(3):
         assert asyncio.run(of.call(Handler.of(a_function), number))[0] == number
+
+
+@pytest.mark.parametrize("after", ["at once", "later"])
+async def test_a_generator_exit_of_the_handlers_own_is_a_failed_attempt(after: str) -> None:
+    async def leave() -> None:
+        if after == "later":
+            await asyncio.sleep(0)
+        raise GeneratorExit
+
+    with pytest.raises(HandlerExit, match="GeneratorExit"):
+        await invoker().call(Handler.of(leave))
