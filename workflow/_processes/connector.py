@@ -6,6 +6,7 @@ limited number of tries in place, it was put into the dead letters.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import msgspec
 
@@ -20,6 +21,8 @@ from .._model.event import ConnectorEvent
 from .._model.moments import later
 from .._model.shard import Shard
 from .batch_consumer import consume_in_batches
+from .crash_guard import CRASHED, Crashed
+from .crash_memos import CrashMemos
 from .lease_term import LeaseTerm
 from .supervisor import Process
 
@@ -37,7 +40,7 @@ def connector_processes(engine: Engine, connector: Connector, api: object) -> li
         name = topology.joined(connector.name, "connector", "to", engine.name, *topology.shard_parts(shard))
         role = topology.connector_role(engine.name, connector.name, shard)
         consumer = topology.connector_consumer(engine.name, connector.name)
-        feed = _Feed(engine, connector, api, name)
+        feed = _Feed(engine, connector, api, name, consumer)
         body = _body(connector, feed, consumer, shard, options.max_in_flight or 1)
         processes.append(Process(name=name, role=role, body=body, group=topology.shard_group(engine.name, shard)))
     return processes
@@ -47,6 +50,7 @@ def _body(
     connector: Connector, feed: "_Feed", consumer: str, shard: Shard, slots: int
 ) -> Callable[[LeaseTerm], Awaitable[None]]:
     async def body(term: LeaseTerm) -> None:
+        feed.memos.begin(term)
         async with connector.source.receiver(consumer, shard=shard) as receiver:
             await consume_in_batches(receiver, feed.handle, term, slots=slots)
 
@@ -54,29 +58,60 @@ def _body(
 
 
 class _Feed:
-    def __init__(self, engine: Engine, connector: Connector, api: object, process: str) -> None:
+    def __init__(self, engine: Engine, connector: Connector, api: object, process: str, consumer: str) -> None:
         self._engine, self._connector, self._api, self._process = engine, connector, api, process
         self._options = engine.settings.options(connector.options)
         self._metrics = engine.metrics.process(engine.name, process)
+        self.memos = CrashMemos(engine, consumer)
+        self._alone = asyncio.Lock()
 
     async def handle(self, event: ConnectorEvent) -> None:
         """Call the function until it succeeds, or put the event into the dead letters."""
-        engine = self._engine
         await self._wait_for_lag(event)
+        if not self.memos.suspects:
+            await self._feed(event, lambda _: nullcontext())
+            return
+        memos, what = self.memos, event.id
+        crashed = await memos.crashed(what)
+        if crashed:
+            # One after another: only the one that ends the process is counted again.
+            async with self._alone:
+                self._report(event, Crashed(CRASHED), crashed)
+                await self._feed(event, lambda attempt: memos.noted(what, attempt, before=attempt - 1), crashed)
+        else:
+            await self._feed(event, lambda attempt: memos.noted(what, attempt, before=attempt - 1))
+        await memos.forget(what)
+
+    async def _feed(
+        self, event: ConnectorEvent, around: Callable[[int], AbstractAsyncContextManager[None]], before: int = 0
+    ) -> None:
+        """Call until it succeeds or has failed too often, counting the attempts before."""
+        engine = self._engine
         began = asyncio.get_running_loop().time()
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                await engine.invoker.call(self._connector.handler, self._api, event, timeout=self._options.timeout)
-            except Exception as error:  # noqa: BLE001 - whatever the function raises is tried again, then buried
-                self._report(event, error, attempt)
-                if attempt == ATTEMPTS:
-                    await self._put_aside(event, error)
-                    return
-                delay = self._options.back_off().delay(attempt, engine.ids.draw)
-                await Wake(engine.clock).sleep(until=later(engine.now(), delay))
-            else:
+        if before >= ATTEMPTS:
+            await self._put_aside(event, Crashed(CRASHED))
+            return
+        for attempt in range(before + 1, ATTEMPTS + 1):
+            async with around(attempt):
+                error = await self._call(event)
+            if error is None:
                 self._metrics.latency(asyncio.get_running_loop().time() - began)
                 return
+            self._report(event, error, attempt)
+            if attempt == ATTEMPTS:
+                await self._put_aside(event, error)
+                return
+            delay = self._options.back_off().delay(attempt, engine.ids.draw)
+            await Wake(engine.clock).sleep(until=later(engine.now(), delay))
+
+    async def _call(self, event: ConnectorEvent) -> Exception | None:
+        """Call the function; its error, if it failed."""
+        try:
+            timeout = self._options.timeout
+            await self._engine.invoker.call(self._connector.handler, self._api, event, timeout=timeout)
+        except Exception as error:  # noqa: BLE001 - whatever the function raises is tried again, then buried
+            return error
+        return None
 
     async def _wait_for_lag(self, event: ConnectorEvent) -> None:
         engine = self._engine

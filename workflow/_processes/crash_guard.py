@@ -18,6 +18,10 @@ SUSPICION = 60.0
 CRASHED = "the process that ran this attempt ended before it had a result"
 
 
+class Crashed(RuntimeError):
+    """An attempt that left no result, because its process ended."""
+
+
 class CrashGuard:
     """The notes of one term of a role."""
 

@@ -14,7 +14,9 @@ from .._model.event import Event
 from .._model.record import Record, VersionCause
 from .._model.run_state import RunState
 from .consumer_process import consumer_process
+from .crash_guard import CRASHED, Crashed, CrashGuard
 from .early import came_early
+from .lease_term import LeaseTerm
 from .supervisor import Process
 from .timers import timers_of
 from .work import Work
@@ -43,6 +45,11 @@ class DeleteWork(Work):
 
     def __init__(self, engine: Engine, process: str) -> None:
         self._engine, self._process = engine, process
+        self._guard: CrashGuard
+
+    def begin(self, term: LeaseTerm) -> None:
+        """A term of the role starts."""
+        self._guard = CrashGuard(self._engine, term)
 
     async def lookup(self, run_ids: Sequence[str]) -> dict[str, Record]:
         """The present records."""
@@ -61,9 +68,17 @@ class DeleteWork(Work):
         engine = self._engine
         if await came_early(engine, record, record.due_at):
             return False
-        await self._forget_timers(record)
-        await engine.commits.apply(await self._version(record))
+        if self._guard.crashed(record):
+            await engine.commits.apply(self._failure(record, Crashed(CRASHED)))
+        elif self._guard.suspects and engine.custom_delete is not None:
+            await self._guard.attempt(record, self._attempt)
+        else:
+            await self._attempt(record)
         return True
+
+    async def _attempt(self, record: Record) -> None:
+        await self._forget_timers(record)
+        await self._engine.commits.apply(await self._version(record))
 
     async def _forget_timers(self, record: Record) -> None:
         """The run is finished: its timers serve nothing any more, and keep the texts of their errors."""
@@ -78,14 +93,19 @@ class DeleteWork(Work):
         try:
             kept = await self._kept(record)
             return engine.transitions.deleted(record, kept, engine.stamp(VersionCause.DELETE))
-        except Exception as error:
-            engine.metrics.error(engine.name, self._process)
-            extra = engine.extra(record, self._process)
-            engine.logger.warning(
-                "erasing failed (attempt %d): %s", record.attempt, safe_str(error), exc_info=error, extra=extra
-            )
-            delay = engine.settings.options().back_off().delay(record.attempt, engine.ids.draw)
-            return engine.transitions.failed(record, error_text(error), delay, engine.stamp(VersionCause.FAILURE))
+        except Exception as error:  # noqa: BLE001 - whatever it raises is a failed attempt
+            return self._failure(record, error)
+
+    def _failure(self, record: Record, error: Exception) -> NewVersion:
+        engine = self._engine
+        engine.metrics.error(engine.name, self._process)
+        extra = engine.extra(record, self._process)
+        engine.logger.warning(
+            "erasing failed (attempt %d): %s", record.attempt, safe_str(error), exc_info=error, extra=extra
+        )
+        cause = VersionCause.CRASH if isinstance(error, Crashed) else VersionCause.FAILURE
+        delay = engine.settings.options().back_off().delay(record.attempt, engine.ids.draw)
+        return engine.transitions.failed(record, error_text(error), delay, engine.stamp(cause))
 
     async def _kept(self, record: Record) -> bytes:
         engine = self._engine

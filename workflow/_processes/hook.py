@@ -5,6 +5,9 @@ the outbox again, for this consumer alone, due after a back-off; so it blocks no
 """
 
 import asyncio
+from typing import Any
+
+from msgspec.structs import replace
 
 from .._declare.handlers import Handler
 from .._engine.compare_and_swap import compare_and_swap
@@ -15,10 +18,13 @@ from .._model.change import Note
 from .._model.event import Event
 from .._model.moments import later
 from .._model.record import Record, Version
+from .._model.run import Run
 from .._model.run_state import RunState
 from .._model.shard import WHOLE
 from ..errors import InvalidObject
 from .batch_consumer import consume_in_batches
+from .crash_guard import CRASHED, Crashed
+from .crash_memos import CrashMemos
 from .lease_term import LeaseTerm
 from .stream_reader import StreamReader
 from .supervisor import Process
@@ -36,6 +42,7 @@ def hook_process(engine: Engine, run_state: RunState, handler: Handler) -> Proce
     hook = _Hook(engine, run_state, handler, name, reader)
 
     async def body(term: LeaseTerm) -> None:
+        hook.memos.begin(term)
         async with reader.open() as receiver:
             await consume_in_batches(receiver, hook.handle, term, slots=options.max_in_flight or 1)
 
@@ -49,6 +56,7 @@ class _Hook:
         self._engine, self._run_state, self._handler = engine, run_state, handler
         self._process, self._reader, self._consumer = process, reader, reader.name
         self._metrics = engine.metrics.process(engine.name, process)
+        self.memos = CrashMemos(engine, reader.name)
 
     async def handle(self, event: Event) -> None:
         """Call the hook for this event, or park it."""
@@ -72,6 +80,24 @@ class _Hook:
             self._metrics.skipped("unable to unmarshal object")
             engine.logger.warning("hook not called: %s", error, extra=engine.extra(record, self._process))
             return
+        if self.memos.suspects or event.attempt > 1:
+            await self._carefully(event, record, run)
+        else:
+            await self._call(event, record, run)
+
+    async def _carefully(self, event: Event, record: Version, run: Run[Any, Any]) -> None:
+        """Call the hook so that a crash counts, unless it has crashed: then it waits like one that failed."""
+        memos, what = self.memos, f"{event.run_id} {event.version}"
+        crashed = await memos.crashed(what)
+        if crashed:
+            await self._park(replace(event, attempt=max(crashed, event.attempt)), record, Crashed(CRASHED))
+        else:
+            async with memos.noted(what, event.attempt):
+                await self._call(event, record, run)
+        await memos.forget(what)
+
+    async def _call(self, event: Event, record: Version, run: Run[Any, Any]) -> None:
+        engine = self._engine
         began = asyncio.get_running_loop().time()
         try:
             with engine.span("hook", record):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from .._declare.handlers import Timeout
+from .._declare.handlers import Handler, Timeout
 from .._engine.compare_and_swap import compare_and_swap
 from .._engine.engine import Engine
 from .._engine.error_text import error_text, safe_str
@@ -26,6 +26,9 @@ from .._model.run_state import RUNNABLE
 from .._model.timer import TimeoutRecord
 from ..errors import Conflict, InvalidObject, RecordNotFound
 from .consumer_process import consumer_process
+from .crash_guard import CRASHED, Crashed
+from .crash_memos import CrashMemos
+from .lease_term import LeaseTerm
 from .supervisor import Process
 from .timers import timer_id
 from .work import Work
@@ -56,6 +59,12 @@ class ArmingWork(Work):
     def __init__(self, engine: Engine, status: int, process: str, consumer: str) -> None:
         self._engine, self._status, self._process, self._consumer = engine, status, process, consumer
         self._timeouts: tuple[Timeout, ...] = engine.definition.timeouts[status]
+        self._computed = any(isinstance(timeout.timer, Handler) for timeout in self._timeouts)
+        self._memos = CrashMemos(engine, consumer)
+
+    def begin(self, term: LeaseTerm) -> None:
+        """A term of the role starts."""
+        self._memos.begin(term)
 
     async def lookup(self, run_ids: Sequence[str]) -> dict[str, Record]:
         """The present records."""
@@ -90,6 +99,24 @@ class ArmingWork(Work):
             stamp = engine.stamp(VersionCause.FAILURE)
             await engine.commits.apply(auto_pause(engine, record, str(error), error_text(error), stamp))
             return True
+        if self._computed and (self._memos.suspects or attempt > 1):
+            return await self._carefully(record, run, attempt)
+        return await self._arm(record, run, attempt)
+
+    async def _carefully(self, record: Record, run: Run[Any, Any], attempt: int) -> bool:
+        """Arm so that a crash of a timer function counts, unless it has crashed: then it waits like one that failed."""
+        memos, what = self._memos, f"{record.run_id} {record.visit}"
+        crashed = await memos.crashed(what)
+        if crashed:
+            done = await self._fail(record, Crashed(CRASHED), max(crashed, attempt))
+        else:
+            async with memos.noted(what, attempt):
+                done = await self._arm(record, run, attempt)
+        await memos.forget(what)
+        return done
+
+    async def _arm(self, record: Record, run: Run[Any, Any], attempt: int) -> bool:
+        engine = self._engine
         try:
             timeouts = await self._timers(record, run)
         except Exception as error:  # noqa: BLE001 - whatever a timer function raises is a failed attempt

@@ -3,6 +3,9 @@
 One loop per process looks for the due timers of every status whose role this process holds; each timer fires in a
 task of its own. A timer belongs to one run and one visit: it never acts on another run of the foreign ID, nor on a
 later visit. Its result carries its id as attempt id, so it is applied once even if it is claimed twice.
+
+Crashes count: a timer that was claimed more often than it was tried may have killed its process. Then the attempt is
+counted before its function runs, and taken back if the process is asked to stop.
 """
 
 import asyncio
@@ -26,6 +29,7 @@ from .._model.run_state import RunState
 from .._model.timer import TimeoutRecord
 from ..errors import InvalidObject, InvalidRunState
 from ..protocols import WakeUp
+from .crash_guard import CRASHED, Crashed
 from .lease_term import LeaseTerm
 from .supervisor import Process
 from .timers import rearm_timers, timer_id
@@ -147,6 +151,8 @@ class TimeoutPoller:
             if declared is None or (doubtful and await self._applied_before(timeout)):
                 await store.complete([timeout.id])
                 return
+            if await self._crashed_too_often(timeout, declared, record, process):
+                return
             conflict = await self._try(timeout, declared, record, process)
             if conflict is None:
                 return
@@ -180,6 +186,9 @@ class TimeoutPoller:
         except InvalidObject as error:
             await self._unreadable(timeout, record, error, process)
             return None
+        suspected = timeout.claims > timeout.attempt
+        if suspected:
+            await self._count(timeout)
         began = asyncio.get_running_loop().time()
         try:
             with engine.span("timeout", record):
@@ -189,6 +198,11 @@ class TimeoutPoller:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
             await self._fail(timeout, declared, record, error, process)
             return None
+        except asyncio.CancelledError:
+            if suspected:
+                # Being asked to stop is no crash: the attempt does not count, and the next holder may begin at once.
+                await engine.timeouts.postpone([replace(timeout, due_at=engine.now())])
+            raise
         finally:
             engine.metrics.latency(engine.name, process, asyncio.get_running_loop().time() - began)
         if version is None:
@@ -208,6 +222,25 @@ class TimeoutPoller:
         else:
             await engine.timeouts.complete([timeout.id])
         return None
+
+    async def _count(self, timeout: TimeoutRecord) -> None:
+        """Count the attempt that begins; what becomes of it is written over this."""
+        due_at = self._engine.now() + CLAIM
+        counted = replace(timeout, due_at=due_at, attempt=timeout.attempt + 1, last_error=CRASHED)
+        await self._engine.timeouts.postpone([counted])
+
+    async def _crashed_too_often(self, timeout: TimeoutRecord, declared: Timeout, record: Record, process: str) -> bool:
+        """True if the last attempts ended their processes; then the run is paused, and its timer waits."""
+        engine = self._engine
+        threshold = engine.settings.options(declared.options).pause_after_err_count or 0
+        if timeout.last_error != CRASHED or not 0 < threshold < timeout.attempt:
+            return False
+        engine.metrics.error(engine.name, process)
+        extra = engine.extra(record, process)
+        engine.logger.warning("timeout failed (attempt %d): %s", timeout.attempt - 1, CRASHED, extra=extra)
+        await self._pause(record, AUTO_PAUSE_REASON, Crashed(CRASHED), process)
+        await engine.timeouts.postpone([replace(timeout, due_at=self._later(timeout))])
+        return True
 
     async def _unreadable(self, timeout: TimeoutRecord, record: Record, error: InvalidObject, process: str) -> None:
         """The run is paused; its timer waits until the run is resumed."""
