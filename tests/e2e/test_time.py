@@ -222,3 +222,38 @@ async def test_a_consume_lag_of_never_handles_nothing(backend: Backend) -> None:
         await await_timeout_insert(wf, "waiting", run_id, Status.A, timeout=PATIENCE)
         clock.advance(timedelta(hours=1))
         await wf.wait_for("waiting", Status.B, timeout=PATIENCE)
+
+
+async def test_what_a_worker_left_whose_clock_was_an_hour_ahead_goes_on_at_once(backend: Backend) -> None:
+    """Its versions are an hour in the future, and so are the events of a run that was triggered and moved there."""
+    ahead, right = FakeClock(), FakeClock()
+    ahead.advance(timedelta(hours=1))
+    builder = Builder("ahead", Thing, Status)
+    moved: list[str] = []
+
+    @builder.step(Status.A)
+    async def first(run: Run[Thing, Status]) -> Literal[Status.B]:
+        return Status.B
+
+    @builder.callback(Status.B)
+    async def go(run: Run[Thing, Status], payload: bytes) -> Literal[Status.C]:
+        return Status.C
+
+    @builder.step(Status.C)
+    async def last(run: Run[Thing, Status]) -> Literal[Status.D]:
+        moved.append(run.foreign_id)
+        return Status.D
+
+    wf = builder.build(backend, clock=ahead)
+    async with wf.running():
+        await wf.trigger("half way")
+        await wf.wait_for("half way", Status.B, timeout=PATIENCE)
+    await wf.callback("half way", Status.B)
+    await wf.trigger("new")
+    later = builder.build(backend, clock=right)
+    async with later.running():
+        await later.wait_for("half way", Status.D, timeout=PATIENCE)
+        await later.wait_for("new", Status.B, timeout=PATIENCE)
+        await later.callback("new", Status.B)
+        await later.wait_for("new", Status.D, timeout=PATIENCE)
+    assert moved == ["half way", "new"]
