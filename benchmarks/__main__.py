@@ -18,10 +18,12 @@ from benchmarks.five_steps import latencies, throughput
 from benchmarks.listings import listings
 from benchmarks.scale_out import scale_out
 from benchmarks.stores import Memory, Postgres, SQLite, Store
+from benchmarks.timers import timers
 
 IN_FLIGHT = ((1, 300), (100, 4_000), (1_000, 8_000))
 """Runs in flight, and how many in all."""
 ONE_BY_ONE = 300
+TIMERS = 10_000
 STORED = 1_000_000
 """Runs of a large store; 200,000 give a quick look."""
 IDLE = 10.0
@@ -41,6 +43,13 @@ async def measured(store: Store) -> None:
         taken = await latencies(backend, ONE_BY_ONE)
     p50, p99 = taken[len(taken) // 2], taken[len(taken) * 99 // 100]
     print(f"{store.name:9} one at a time   p50 {p50 * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms from trigger to done")
+    async with store.fresh() as backend:
+        rates = await timers(backend, TIMERS)
+    print(
+        f"{store.name:9} timers          {rates.armed:,.0f} armed/s and {rates.fired:,.0f} fired/s, "
+        f"{rates.armed / rates.triggered:.0%} and {rates.fired / rates.triggered:.0%} "
+        f"of {rates.triggered:,.0f} triggers/s meanwhile"
+    )
     async with store.fresh() as backend:
         cpu, woken = await idle(backend, IDLE)
     print(f"{store.name:9} idle            {cpu:.2%} of a core, {woken:.1f} wake-ups a second")

@@ -89,7 +89,8 @@ class Options:
         lag_alert: the lag above which the lag alert metric is 1. Default 30 minutes, plus the consume lag.
         consume_lag: how old an event must be before it is handled. Default 0.
         pause_after_err_count: failed attempts of one step after which the run is paused; 0: never. Default 0.
-        max_in_flight: runs that one shard handles at the same time; each run only once. Default 256.
+        max_in_flight: runs that one shard handles at the same time; each run only once. Default 256; 1000 where timers
+            are armed without asking a function.
         timeout: how long one attempt may take; then it is cancelled and counts as failed. Default: no limit.
     """
 

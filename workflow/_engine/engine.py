@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
@@ -47,7 +48,16 @@ class Settings:
 
     def options(self, own: Options | None = None) -> Options:
         """Options of one process: its own, over the workflow's, over the library's."""
-        return (own or Options()).over(self.default_options.over(DEFAULTS))
+        return _resolved(own or _UNSET, self.default_options)
+
+
+_UNSET = Options()
+
+
+@lru_cache(maxsize=256)
+def _resolved(own: Options, defaults: Options) -> Options:
+    # Asked for at every timer and hook; to fill in and check eight options costs more than the rest of their work.
+    return own.over(defaults.over(DEFAULTS))
 
 
 class Engine(Core):
@@ -119,8 +129,6 @@ class Engine(Core):
             return data
         try:
             return self._keep(record.object, data)
-        except _CALM:
-            raise
         except BaseException as error:
             raise InvalidObject(self.name, record.run_id, f"cannot be encoded: {describe(error)}") from error
 

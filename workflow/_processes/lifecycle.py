@@ -8,6 +8,7 @@ import anyio
 
 from .._declare.handlers import statuses_of
 from .._engine.engine import Engine
+from .._engine.timer_writes import TimerWrites
 from .connector import connector_processes
 from .delete import delete_process
 from .hook import hook_process
@@ -53,7 +54,8 @@ class Lifecycle:
         supervisor = self._supervisor = self._new_supervisor()
         # Made anew, because an event belongs to the loop it was first waited for in.
         self._stopped, self.launched = asyncio.Event(), asyncio.Event()
-        poller = TimeoutPoller(engine) if engine.definition.timeouts else None
+        writes = TimerWrites(engine.timeouts) if engine.definition.timeouts else None
+        poller = TimeoutPoller(engine, writes) if writes is not None else None
         try:
             async with anyio.create_task_group() as background:
                 background.start_soon(publish, engine)
@@ -61,7 +63,7 @@ class Lifecycle:
                     background.start_soon(poller.run)
                 async with anyio.create_task_group() as group:
                     self._group = group
-                    for process in self._processes(poller):
+                    for process in self._processes(poller, writes):
                         self._launch(process)
                     for one, trigger in scheduled:
                         self._launch(schedule_process(engine, one, trigger))
@@ -75,6 +77,8 @@ class Lifecycle:
                 with anyio.CancelScope(shield=True):
                     with anyio.move_on_after(FLUSH.total_seconds()):
                         await engine.commits.flush()
+                        if writes is not None:
+                            await writes.flush()
                     await engine.news.close()
             finally:
                 # Whoever waits for the end must not wait for ever, also when this was cancelled a second time.
@@ -116,15 +120,15 @@ class Lifecycle:
         if not supervisor.knows(process.role):
             self._group.start_soon(supervisor.keep_going, supervisor.announce(process))
 
-    def _processes(self, poller: TimeoutPoller | None) -> list[Process]:
+    def _processes(self, poller: TimeoutPoller | None, writes: TimerWrites | None) -> list[Process]:
         engine = self._engine
         definition, settings = engine.definition, engine.settings
         processes = [outbox_process(engine)] if settings.outbox else []
         for step in definition.steps.values():
             processes += step_processes(engine, step)
-        if poller is not None:
+        if poller is not None and writes is not None:
             for status in statuses_of([timeout for of in definition.timeouts.values() for timeout in of]):
-                processes += [poller.process(status), arming_process(engine, status)]
+                processes += [poller.process(status), arming_process(engine, status, writes)]
         for connector in definition.connectors:
             processes += connector_processes(engine, connector, self._api)
         processes += [hook_process(engine, state, handler) for state, handler in definition.hooks.items()]

@@ -15,6 +15,7 @@ from .._engine.compare_and_swap import compare_and_swap
 from .._engine.engine import Engine
 from .._engine.error_text import error_text, safe_str
 from .._engine.results import auto_pause
+from .._engine.timer_writes import TimerWrites
 from .._engine.transitions import AUTO_PAUSE_REASON
 from .._model import topology
 from .._model.change import Note
@@ -36,28 +37,41 @@ from .work import Work
 MARKS = 5
 """Tries to write the mark while the run moves on within its visit."""
 
+IN_FLIGHT = 1000
+"""Runs armed at the same time by default, if no function must be called: the store writes them in few batches."""
 
-def arming_process(engine: Engine, status: int) -> Process:
+
+def arming_process(engine: Engine, status: int, writes: TimerWrites) -> Process:
     """The process that arms the timers of one status."""
     role = topology.timer_consumer(engine.name, status)
     name = topology.joined(engine.definition.status_text(status), "timeout-auto-inserter-consumer")
-    alert = engine.settings.options(engine.definition.timeouts[status][0].options).lag_alert
+    timeouts = engine.definition.timeouts[status]
+    alert = engine.settings.options(timeouts[0].options).lag_alert
+    options = replace(engine.settings.options(), lag_alert=alert)
+    if engine.settings.default_options.max_in_flight is None and not any(map(_is_asked, timeouts)):
+        options = replace(options, max_in_flight=IN_FLIGHT)
     return consumer_process(
         engine,
-        ArmingWork(engine, status, name, role),
+        ArmingWork(engine, status, name, role, writes),
         name=name,
         role=role,
         topic=topology.topic(engine.name, status),
         consumer=role,
-        options=replace(engine.settings.options(), lag_alert=alert),
+        options=options,
     )
+
+
+def _is_asked(timeout: Timeout) -> bool:
+    """True if a function of the user says when the timer is due."""
+    return not isinstance(timeout.timer, timedelta | datetime)
 
 
 class ArmingWork(Work):
     """Arms the timers of one status."""
 
-    def __init__(self, engine: Engine, status: int, process: str, consumer: str) -> None:
+    def __init__(self, engine: Engine, status: int, process: str, consumer: str, writes: TimerWrites) -> None:
         self._engine, self._status, self._process, self._consumer = engine, status, process, consumer
+        self._writes = writes
         self._timeouts: tuple[Timeout, ...] = engine.definition.timeouts[status]
         self._computed = any(isinstance(timeout.timer, Handler) for timeout in self._timeouts)
         self._memos = CrashMemos(engine, consumer)
@@ -116,13 +130,12 @@ class ArmingWork(Work):
         return done
 
     async def _arm(self, record: Record, run: Run[Any, Any], attempt: int) -> bool:
-        engine = self._engine
         try:
             timeouts = await self._timers(record, run)
         except Exception as error:  # noqa: BLE001 - whatever a timer function raises is a failed attempt
             return await self._fail(record, error, attempt)
         if timeouts:
-            await engine.timeouts.create(timeouts)
+            await self._writes.create(timeouts)
         await self._mark(record)
         return True
 

@@ -19,6 +19,7 @@ from .._engine.engine import Engine
 from .._engine.error_text import error_text, safe_str
 from .._engine.log import SafeLogger
 from .._engine.results import auto_pause, interpret
+from .._engine.timer_writes import TimerWrites
 from .._engine.transitions import AUTO_PAUSE_REASON, clip
 from .._engine.wake import Wake
 from .._model import topology
@@ -51,8 +52,8 @@ CONFLICTS = 5
 class TimeoutPoller:
     """All due timers of one process."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, writes: TimerWrites) -> None:
+        self._engine, self._writes = engine, writes
         self._wake = Wake(engine.clock)
         self._held: dict[int, str] = {}
         self._tasks: dict[asyncio.Task[None], TimeoutRecord] = {}
@@ -104,15 +105,13 @@ class TimeoutPoller:
             await self._wake.sleep()
             return
         now = self._engine.now()
-        in_hand = {timeout.id for timeout in self._tasks.values()}
+        in_hand = {timeout.id: timeout for timeout in self._tasks.values()}
         at_most = min(self._polls[status] for status in self._held)  # asked before the look: roles may go meanwhile
         page = await self._engine.timeouts.claim_due(
             self._engine.name, tuple(self._held), now=now, until=now + CLAIM, limit=room
         )
         if page.timeouts:
-            # A claim that ran out while its handler still runs here was renewed by this one. What was in hand before
-            # the look may be complete by now, so it counts from then: it does not fire a second time.
-            await self._fire_all([timeout for timeout in page.timeouts if timeout.id not in in_hand])
+            await self._fire_all([timeout for timeout in page.timeouts if _is_new(timeout, in_hand.get(timeout.id))])
             return
         await self._wake.sleep(until=page.next_due, at_most=at_most)
 
@@ -136,12 +135,12 @@ class TimeoutPoller:
             self._logger.error("timer %s could not be fired: %s", timeout.id, error, exc_info=error)
 
     async def _settle(self, timeout: TimeoutRecord, record: Record | None, process: str) -> None:
-        store = self._engine.timeouts
+        writes = self._writes
         # The first claim cannot have been applied; a later one may follow a crash between commit and completion.
         doubtful = timeout.claims > 1
         for _ in range(CONFLICTS):
             if record is None or record.visit != timeout.visit or record.run_state.finished:
-                await store.cancel([timeout.id])
+                await writes.cancel([timeout.id])
                 return
             if record.run_state is RunState.PAUSED:
                 self._engine.debug("Skipping processing of timeout of stopped workflow record", record, process)
@@ -149,7 +148,7 @@ class TimeoutPoller:
                 return
             declared = self._declared(timeout)
             if declared is None or (doubtful and await self._applied_before(timeout)):
-                await store.complete([timeout.id])
+                await writes.complete(timeout.id)
                 return
             if await self._crashed_too_often(timeout, declared, record, process):
                 return
@@ -159,12 +158,12 @@ class TimeoutPoller:
             record = conflict
             # Whoever moved the run may have been a later claim of this very timer.
             doubtful = True
-        await store.postpone([replace(timeout, due_at=self._engine.now() + AGAIN)])
+        await writes.postpone(replace(timeout, due_at=self._engine.now() + AGAIN))
 
     async def _put_off(self, timeout: TimeoutRecord) -> None:
         """The timer of a paused run sleeps for a while."""
         engine = self._engine
-        await engine.timeouts.postpone([replace(timeout, due_at=self._later(timeout))])
+        await self._writes.postpone(replace(timeout, due_at=self._later(timeout)))
         # The run may have been resumed, and its timers revived, just before this was written.
         present = await engine.find(timeout.run_id)
         if present is not None and present.run_state is not RunState.PAUSED:
@@ -207,7 +206,7 @@ class TimeoutPoller:
             engine.metrics.latency(engine.name, process, asyncio.get_running_loop().time() - began)
         if version is None:
             engine.debug("skipping update", record, process)
-            await engine.timeouts.complete([timeout.id])
+            await self._writes.complete(timeout.id)
             return None
         try:
             outcome = await engine.commits.apply(version)
@@ -218,16 +217,16 @@ class TimeoutPoller:
             return outcome.record
         if version.record.visit != timeout.visit or version.record.run_state.finished:
             declared_here = engine.definition.timeouts.get(timeout.status, ())
-            await engine.timeouts.cancel([timer_id(record.run_id, record.visit, n) for n in range(len(declared_here))])
+            await self._writes.cancel([timer_id(record.run_id, record.visit, n) for n in range(len(declared_here))])
         else:
-            await engine.timeouts.complete([timeout.id])
+            await self._writes.complete(timeout.id)
         return None
 
     async def _count(self, timeout: TimeoutRecord) -> None:
         """Count the attempt that begins; what becomes of it is written over this."""
         due_at = self._engine.now() + CLAIM
         counted = replace(timeout, due_at=due_at, attempt=timeout.attempt + 1, last_error=CRASHED)
-        await self._engine.timeouts.postpone([counted])
+        await self._writes.postpone(counted)
 
     async def _crashed_too_often(self, timeout: TimeoutRecord, declared: Timeout, record: Record, process: str) -> bool:
         """True if the last attempts ended their processes; then the run is paused, and its timer waits."""
@@ -239,7 +238,7 @@ class TimeoutPoller:
         extra = engine.extra(record, process)
         engine.logger.warning("timeout failed (attempt %d): %s", timeout.attempt - 1, CRASHED, extra=extra)
         await self._pause(record, AUTO_PAUSE_REASON, Crashed(CRASHED), process)
-        await engine.timeouts.postpone([replace(timeout, due_at=self._later(timeout))])
+        await self._writes.postpone(replace(timeout, due_at=self._later(timeout)))
         return True
 
     async def _unreadable(self, timeout: TimeoutRecord, record: Record, error: InvalidObject, process: str) -> None:
@@ -247,7 +246,7 @@ class TimeoutPoller:
         engine = self._engine
         engine.metrics.error(engine.name, process)
         await self._pause(record, str(error), error, process)
-        await engine.timeouts.postpone([replace(timeout, due_at=self._later(timeout))])
+        await self._writes.postpone(replace(timeout, due_at=self._later(timeout)))
 
     async def _pause(self, record: Record, reason: str, error: Exception, process: str) -> None:
         engine = self._engine
@@ -273,20 +272,27 @@ class TimeoutPoller:
             await self._pause(record, AUTO_PAUSE_REASON, error, process)
             engine.debug("paused record after exceeding allowed error count", record, process)
         delay = options.back_off().delay(timeout.attempt, engine.ids.draw)
-        await engine.timeouts.postpone(
-            [
-                replace(
-                    timeout,
-                    due_at=later(engine.now(), delay),
-                    attempt=timeout.attempt + 1,
-                    last_error=clip(error_text(error)),
-                )
-            ]
+        await self._writes.postpone(
+            replace(
+                timeout,
+                due_at=later(engine.now(), delay),
+                attempt=timeout.attempt + 1,
+                last_error=clip(error_text(error)),
+            )
         )
 
     def _later(self, timeout: TimeoutRecord) -> datetime:
         doublings: int = min(timeout.claims, 10)
         return self._engine.now() + min(POSTPONEMENT * (1 << doublings), LONGEST_POSTPONEMENT)
+
+
+def _is_new(claimed: TimeoutRecord, in_hand: TimeoutRecord | None) -> bool:
+    """True if this claim is to fire, and not one that renews the claim of a handler that still runs here.
+
+    What was in hand before the look may be complete by now, so it counts from then: it does not fire a second time.
+    Only a failure that has been counted since makes it due again; its task may not have heard of that yet.
+    """
+    return in_hand is None or claimed.attempt == in_hand.attempt + 1
 
 
 def _polling(engine: Engine, timeout: Timeout) -> timedelta:

@@ -4,8 +4,7 @@ A claim is a postponement that counts. It need not be on disk before the timer f
 and the log is written in order, so a claim is never lost without the move that followed it.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
@@ -23,7 +22,6 @@ from workflow.protocols import (
     WakeUps,
 )
 
-from ..kit.batch_loader import BatchLoader
 from ..kit.text import is_text
 from ..kit.wake_ups import LocalWakeUps
 from .checks import check_timeout
@@ -44,7 +42,8 @@ select * from unnest(
 ) where (select nextval($15::text::regclass)) is not null order by 1 on conflict do nothing
 """  # noqa: S608 - constants
 
-# Postponed by this very statement; `due_at` as it was orders them. The last row: when the next of the others is due.
+# Postponed by this very statement; `due_at` as it was orders them. The last row: when the next of the others is due
+# (`not in` and not `not exists`: that is looked up in a hash, and not in all the claimed ones again for each of them).
 CLAIM = f"""
 with due as (
     select id, due_at as was from {{schema}}.timeouts
@@ -60,8 +59,7 @@ select {TIMER_COLUMNS}, was from claimed
 union all
 (select null, null, null, null, null, null, null, null, due_at, null, null, null, null, null, null
  from {{schema}}.timeouts t
- where workflow_name = $1 and not completed and status = any($2::bigint[]) and not exists (
-    select 1 from due where due.id = t.id)
+ where workflow_name = $1 and not completed and status = any($2::bigint[]) and t.id not in (select id from due)
  order by due_at limit 1)
 order by was nulls last, id
 """  # noqa: S608 - constants
@@ -105,8 +103,6 @@ class PostgresTimeoutStore(TimeoutStore, WakeUps):
         )
         self._counter = f"{name}.timeouts_written"
         self._wake_ups = LocalWakeUps((WakeUp.TIMEOUTS,), safety_net=safety_net)
-        # Timers that fire at the same time are ended by one statement.
-        self._completing, self._cancelling = BatchLoader(self._completed), BatchLoader(self._cancelled)
         signals.on("timeouts", lambda name: self._wake_ups.wake(WakeUp.TIMEOUTS, name))
 
     def _moved(self, names: set[str]) -> None:
@@ -153,20 +149,16 @@ class PostgresTimeoutStore(TimeoutStore, WakeUps):
         Raises:
             TimeoutNotFound: there is none of this id; the others are completed.
         """
-        for one, found in zip(ids, await asyncio.gather(*map(self._completing.get, ids)), strict=True):
-            if not found:
-                raise TimeoutNotFound(one)
-
-    async def _completed(self, ids: Sequence[str]) -> Mapping[str, bool]:
-        return {row[0]: True for row in await self._writes.write(self._complete_sql, sorted(ids))}
+        if not ids:
+            return
+        found = {row[0] for row in await self._writes.write(self._complete_sql, sorted(ids))}
+        if missing := [one for one in ids if one not in found]:
+            raise TimeoutNotFound(missing[0])
 
     async def cancel(self, ids: Sequence[str]) -> None:
         """Remove these."""
-        await asyncio.gather(*map(self._cancelling.get, ids))
-
-    async def _cancelled(self, ids: Sequence[str]) -> Mapping[str, bool]:
-        await self._writes.write(self._cancel_sql, sorted(ids))
-        return {}
+        if ids:
+            await self._writes.write(self._cancel_sql, sorted(ids))
 
     async def list(self, query: TimeoutQuery) -> Page[TimeoutRecord]:
         """One page of the timers that match, by due time and id."""

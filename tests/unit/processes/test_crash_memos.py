@@ -12,6 +12,7 @@ from tests.unit.engines import Status, Thing, declared, engine, first_record
 from workflow import Builder, Options, Run, RunState
 from workflow._declare.handlers import Connector, Handler
 from workflow._engine.engine import Engine
+from workflow._engine.timer_writes import TimerWrites
 from workflow._model import topology
 from workflow._model.record import VersionCause
 from workflow._model.shard import WHOLE
@@ -155,7 +156,7 @@ async def test_a_timer_function_that_kills_its_process_pauses_its_run() -> None:
     of = builder.build(MemoryBackend(), default_options=OPTIONS)._engine
     record = await first_record(of)
     for token in range(4):
-        work = ArmingWork(of, 1, "arming", "arming consumer")
+        work = ArmingWork(of, 1, "arming", "arming consumer", TimerWrites(of.timeouts))
         work.begin(term(token))
         await calls.ended(of, work.handle(record, 1 + token // 2), killed=True)
     present = await of.find(record.run_id)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.faults import Wrapper
 from workflow import Builder, Options, Run, RunState, Unavailable
+from workflow._engine.timer_writes import TimerWrites
 from workflow._model.timer import TimeoutRecord
 from workflow._processes.crash_guard import CRASHED
 from workflow._processes.timeouts_fire import CLAIM, TimeoutPoller
@@ -50,7 +51,7 @@ async def test_a_timer_whose_second_claim_was_faster_is_not_applied_again() -> N
     async with MemoryBackend() as backend:
         wf = builder.build(backend)
         engine = wf._engine
-        poller = TimeoutPoller(engine)
+        poller = TimeoutPoller(engine, TimerWrites(engine.timeouts))
         run_id = await wf.trigger("customer")
         record = (await engine.records.lookup([run_id]))[run_id]
         timer = TimeoutRecord(
@@ -130,7 +131,7 @@ class Timers:
 
     async def process(self, *, killed: bool) -> None:
         """A process claims what is due, begins, and is killed or asked to stop."""
-        poller, now = TimeoutPoller(self.wf._engine), self.clock.now()
+        poller, now = TimeoutPoller(self.wf._engine, TimerWrites(self.wf._engine.timeouts)), self.clock.now()
         page = await self.store.claim_due(self.wf.name, [1], now=now, until=now + CLAIM, limit=1)
         (timer,) = page.timeouts
         record = await self.wf._engine.find(timer.run_id)
