@@ -262,8 +262,8 @@ class Unclean(MemoryRoleScheduler):
     """Every holder before has crashed."""
 
     @asynccontextmanager
-    async def _hold(self, role: str) -> AsyncIterator[Lease]:
-        async with super()._hold(role) as lease:
+    async def _hold(self, role: str, *others: Any) -> AsyncIterator[Lease]:
+        async with super()._hold(role, *others) as lease:
             lease.unclean = True
             yield lease
 

@@ -36,7 +36,10 @@ BATCH = 500
 """Changes in one batch. Larger batches gain nothing measurable and make the first waiter wait for the last."""
 
 BATCH_BYTES = 8 * 2**20
-"""Bytes of objects in one batch; one change may have more. A store must take that many well within its time limit."""
+"""Bytes of objects in one batch, beside the first change, which may have any size: so small ones ride with a large one.
+
+A store must take that many well within its time limit.
+"""
 
 WORTHWHILE = 200
 """Changes that must wait before a second batch is written beside the first: small batches cost more than they gain."""
@@ -214,7 +217,7 @@ class Commits:
         runs = set(self._writing)
         held: list[_Pending] = []
         queue, size = self._queue, 0
-        while queue and len(batch) < self._most:
+        while queue and len(batch) < self._most and len(held) < BATCH:
             pending = queue.popleft()
             if self._is_given_up(pending, self._away_since):
                 continue
@@ -226,11 +229,13 @@ class Commits:
             if run_id in runs:
                 held.append(pending)
                 continue
-            size += pending.size
-            if size > BATCH_BYTES and batch:
-                queue.appendleft(pending)
-                break
-            runs.add(run_id)
+            runs.add(run_id)  # also if it has no room: nothing of its run may overtake it
+            if batch:
+                if size + pending.size > BATCH_BYTES:
+                    # Smaller ones do not wait for it.
+                    held.append(pending)
+                    continue
+                size += pending.size
             batch.append(pending)
         queue.extendleft(reversed(held))
         return batch

@@ -11,7 +11,7 @@ from workflow._engine.commits import BATCH, BATCH_BYTES, LONGEST_RETRY, Commits
 from workflow._engine.log import SafeLogger
 from workflow._model.change import BUSY, Change, NewVersion, Outcome
 from workflow.errors import OutcomeUnknown, Unavailable
-from workflow_adapters.conformance._values import created
+from workflow_adapters.conformance._values import created, moved
 from workflow_adapters.memory import MemoryRecordStore
 
 LOGGER = SafeLogger(logging.getLogger("test.commits"))
@@ -47,7 +47,7 @@ def commits(store: MemoryRecordStore) -> Commits:
     return Commits(store, lambda version: None, lambda why: None, lambda: 0.5, LOGGER)
 
 
-async def test_a_batch_holds_so_many_bytes_of_objects_but_at_least_one_change() -> None:
+async def test_a_batch_holds_so_many_bytes_of_objects_beside_its_first() -> None:
     store = Fragile(1000 * MB, Unavailable("too large"))
     group = commits(store)
     sizes = [9, 9, 1, 7, 1, 0, 3, 6]
@@ -56,7 +56,28 @@ async def test_a_batch_holds_so_many_bytes_of_objects_but_at_least_one_change() 
         outcomes = await asyncio.gather(*(group.apply(change) for change in changes))
     assert all(outcome.ok for outcome in outcomes)
     assert BATCH_BYTES == 8 * MB
-    assert store.batches == [(9 * MB, 1), (9 * MB, 1), (8 * MB, 2), (4 * MB, 3), (6 * MB, 1)]
+    # 9 with 1, 7 and 0; 9 with 1 and 3; 6.
+    assert store.batches == [(17 * MB, 4), (13 * MB, 3), (6 * MB, 1)]
+
+
+async def test_small_changes_do_not_wait_for_large_ones_and_none_overtakes_its_own_run() -> None:
+    store = Fragile(1000 * MB, Unavailable("too large"))
+    group = commits(store)
+    first = created("run", object=bytes(9 * MB))
+    answered: list[str] = []
+
+    async def write(name: str, change: Change) -> None:
+        await group.apply(change)
+        answered.append(name)
+
+    large = [(f"large {number}", created(f"large {number}", object=bytes(9 * MB))) for number in range(3)]
+    second = moved(first.record, object=b"")
+    async with asyncio.timeout(10):
+        await asyncio.gather(
+            *(write(*one) for one in [*large, ("first", first), ("second", second), ("small", created("small"))])
+        )
+    assert answered == ["large 0", "small", "large 1", "large 2", "first", "second"]
+    assert (await store.lookup(["run"]))["run"].version == 2
 
 
 @pytest.mark.parametrize("error", [Unavailable("gone"), OutcomeUnknown("gone")], ids=lambda error: type(error).__name__)
