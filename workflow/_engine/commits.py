@@ -217,11 +217,12 @@ class Commits:
         runs = set(self._writing)
         held: list[_Pending] = []
         queue, size = self._queue, 0
-        while queue and len(batch) < self._most and len(held) < BATCH:
+        most, away_since = self._most, self._away_since
+        while queue and len(batch) < most and len(held) < BATCH:
             pending = queue.popleft()
-            if self._is_given_up(pending, self._away_since):
+            if self._is_given_up(pending, away_since):
                 continue
-            if pending.died_at is not None and self._away_since is None:
+            if pending.died_at is not None and away_since is None:
                 # Others got through meanwhile: it is this change that the store does not get over.
                 self._write_apart(pending)
                 continue
@@ -231,11 +232,12 @@ class Commits:
                 continue
             runs.add(run_id)  # also if it has no room: nothing of its run may overtake it
             if batch:
-                if size + pending.size > BATCH_BYTES:
+                grown = size + pending.size
+                if grown > BATCH_BYTES:
                     # Smaller ones do not wait for it.
                     held.append(pending)
                     continue
-                size += pending.size
+                size = grown
             batch.append(pending)
         queue.extendleft(reversed(held))
         return batch
