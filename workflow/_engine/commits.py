@@ -118,6 +118,7 @@ class Commits:
         """Serve this loop. What waited in another one ended with it (or, after a fork, is the parent's)."""
         self._loop = loop
         self._away_since: float | None = None
+        self._away_why = ""
         self._most = BATCH
         self._queue: deque[_Pending] = deque()
         self._writing: set[str] = set()
@@ -165,7 +166,8 @@ class Commits:
                 # The answer came at the very moment of the deadline.
                 return pending.done.result()
             pending.abandoned = True
-            because = f": {pending.why}" if pending.why else ""
+            known = pending.why or (self._away_why if self._away_since is not None else "")
+            because = f": {known}" if known else ""
             if pending.sent:
                 why = f"no answer from the store within {patience}{because}"
                 raise OutcomeUnknown(why, run_id=pending.change.run_id) from None
@@ -315,11 +317,13 @@ class Commits:
             # Nothing was written: as far as the waiters are concerned, nothing was sent this time.
             for pending in batch:
                 pending.sent, pending.why = pending.doubtful, str(error)
+            self._away_why = str(error)
             self._logger.warning("store unavailable, %d changes wait: %s", len(batch), error)
             return None
         except OutcomeUnknown as error:
             for pending in batch:
                 pending.doubtful, pending.why = True, str(error)
+            self._away_why = str(error)
             self._logger.warning("outcome of %d changes unknown, sending them again: %s", len(batch), error)
             return None
         except Exception as error:  # noqa: BLE001 - a store that breaks its contract must not hang its callers
