@@ -21,6 +21,7 @@ from ..options import DEFAULTS, Options, OutboxOptions
 from ..protocols import Backend, Clock, Codec, KeepsUnknownFields
 from .core import Core
 from .ids import IdSource
+from .in_flight import InFlight
 from .invoker import Invoker
 from .log import SafeLogger
 from .metrics import Metrics
@@ -92,6 +93,7 @@ class Engine(Core):
             logger=safe_logger,
             metrics=Metrics(registry),
         )
+        self.in_flight = InFlight(definition.name, self.metrics, safe_logger)
         self.definition, self.settings = definition, settings
         self.custom_delete = custom_delete
         self.codec = codec

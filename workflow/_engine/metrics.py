@@ -4,33 +4,59 @@ Owns the names, labels and help texts: dashboards depend on them. Counters appea
 exposition format demands.
 """
 
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from threading import Lock
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
 
 _PROCESS: Final = ("workflow_name", "process_name")
 _LATENCY_BUCKETS: Final = (0.01, 0.1, 1.0, 5.0, 10.0, 60.0, 300.0)
+
+
+class _FreshGauge(Gauge):
+    """A gauge that is brought up to date when it is collected."""
+
+    refresh: Callable[[], None] | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        """Its values now."""
+        if self.refresh is not None:
+            self.refresh()
+        return super().collect()
 
 
 class _Collectors:
     """The collectors of one registry; a registry takes each name once, so all workflows on it share these."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.lag = Gauge(
+        self.tells: dict[object, Callable[[], None]] = {}
+        self.lag = _FreshGauge(
             "workflow_process_lag_seconds",
             "lag between now and the current event timestamp in seconds",
             _PROCESS,
             registry=registry,
         )
-        self.lag_alert = Gauge(
+        self.lag_alert = _FreshGauge(
             "workflow_process_lag_alert",
             "Whether or not the consumer lag crosses its alert threshold",
             _PROCESS,
             registry=registry,
         )
+        self.in_flight = _FreshGauge(
+            "workflow_process_handlers_in_flight", "Number of handlers that run now", _PROCESS, registry=registry
+        )
+        self.oldest_handler = _FreshGauge(
+            "workflow_process_oldest_handler_seconds",
+            "Time since the oldest handler that runs now was called, in seconds",
+            _PROCESS,
+            registry=registry,
+        )
+        for gauge in (self.lag, self.lag_alert, self.in_flight, self.oldest_handler):
+            gauge.refresh = self._refresh
         self.state = Gauge(
             "workflow_process_states", "The current states of all the processes", _PROCESS, registry=registry
         )
@@ -57,6 +83,11 @@ class _Collectors:
             registry=registry,
         )
 
+    def _refresh(self) -> None:
+        # A copy: it is called by the thread that collects.
+        for tell in list(self.tells.values()):
+            tell()
+
 
 _known: WeakKeyDictionary[CollectorRegistry, _Collectors] = WeakKeyDictionary()
 _lock = Lock()
@@ -82,10 +113,15 @@ class ProcessMetrics:
         self._skipped: dict[str, Counter] = {}
 
     def lag(self, seconds: float, alert_threshold_seconds: float | None = None) -> None:
-        """How old the event at hand is; with a threshold above 0, also whether that is more than the threshold."""
+        """How old the oldest open event is; with a threshold above 0, also whether that is more than the threshold."""
         self._lag.set(seconds)
         if alert_threshold_seconds is not None and alert_threshold_seconds > 0:
             self._lag_alert.set(1 if seconds > alert_threshold_seconds else 0)
+
+    def in_flight(self, handlers: int, oldest_seconds: float) -> None:
+        """How many handlers run, and for how long the oldest of them has."""
+        self._in_flight.set(handlers)
+        self._oldest_handler.set(oldest_seconds)
 
     def state(self, value: int) -> None:
         """The process's state, as its number."""
@@ -113,6 +149,14 @@ class ProcessMetrics:
     @cached_property
     def _lag_alert(self) -> Gauge:
         return self._collectors.lag_alert.labels(*self._labels)
+
+    @cached_property
+    def _in_flight(self) -> Gauge:
+        return self._collectors.in_flight.labels(*self._labels)
+
+    @cached_property
+    def _oldest_handler(self) -> Gauge:
+        return self._collectors.oldest_handler.labels(*self._labels)
 
     @cached_property
     def _state(self) -> Gauge:
@@ -143,6 +187,17 @@ class Metrics:
         if found is None:
             found = self._processes[key] = ProcessMetrics(self._collectors, workflow, process)
         return found
+
+    def before_collecting(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Have gauges brought up to date when they are collected, perhaps by another thread; the result ends it."""
+        key = object()
+        tells = self._collectors.tells
+        tells[key] = tell
+
+        def forget() -> None:
+            tells.pop(key, None)
+
+        return forget
 
     def lag(self, workflow: str, process: str, seconds: float, alert_threshold_seconds: float | None = None) -> None:
         """See `ProcessMetrics.lag`."""

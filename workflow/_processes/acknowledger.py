@@ -1,7 +1,6 @@
 """Acknowledges the finished events of a consumer, in batches, up to the low-water mark of each partition."""
 
 import asyncio
-from collections.abc import Callable
 
 from .._engine.wake import first_of
 from .._model.event import Event
@@ -13,14 +12,9 @@ ACK_DELAY = 0.05
 
 
 class Acknowledger:
-    """The marks of one opened receiver.
+    """The marks of one opened receiver."""
 
-    Args:
-        after: called after each look.
-    """
-
-    def __init__(self, after: Callable[[], None]) -> None:
-        self._after = after
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._marks: dict[int, Watermark] = {}
         self._due = asyncio.Event()
@@ -56,4 +50,3 @@ class Acknowledger:
         risen = [event for mark in self._marks.values() if (event := mark.rise(now)) is not None]
         if risen:
             await receiver.ack(risen)
-        self._after()

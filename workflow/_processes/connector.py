@@ -13,6 +13,7 @@ import msgspec
 from .._declare.handlers import Connector
 from .._engine.engine import Engine
 from .._engine.error_text import error_text, safe_str
+from .._engine.in_flight import OpenEvent, OpenEvents
 from .._engine.transitions import clip
 from .._engine.wake import Wake
 from .._model import topology
@@ -41,18 +42,24 @@ def connector_processes(engine: Engine, connector: Connector, api: object) -> li
         role = topology.connector_role(engine.name, connector.name, shard)
         consumer = topology.connector_consumer(engine.name, connector.name)
         feed = _Feed(engine, connector, api, name, consumer)
-        body = _body(connector, feed, consumer, shard, options.max_in_flight or 1)
+        body = _body(engine, connector, feed, consumer, shard, name)
         processes.append(Process(name=name, role=role, body=body, group=topology.shard_group(engine.name, shard)))
     return processes
 
 
 def _body(
-    connector: Connector, feed: "_Feed", consumer: str, shard: Shard, slots: int
+    engine: Engine, connector: Connector, feed: "_Feed", consumer: str, shard: Shard, name: str
 ) -> Callable[[LeaseTerm], Awaitable[None]]:
+    options = engine.settings.options(connector.options)
+
     async def body(term: LeaseTerm) -> None:
         feed.memos.begin(term)
-        async with connector.source.receiver(consumer, shard=shard) as receiver:
-            await consume_in_batches(receiver, feed.handle, term, slots=slots)
+        unwatch = engine.in_flight.watch(name, feed.open.busy, lag_alert=options.lag_alert, timeout=options.timeout)
+        try:
+            async with connector.source.receiver(consumer, shard=shard) as receiver:
+                await consume_in_batches(receiver, feed.handle, term, slots=options.max_in_flight or 1)
+        finally:
+            unwatch()
 
     return body
 
@@ -63,13 +70,21 @@ class _Feed:
         self._options = engine.settings.options(connector.options)
         self._metrics = engine.metrics.process(engine.name, process)
         self.memos = CrashMemos(engine, consumer)
+        self.open = OpenEvents(engine.clock)
         self._alone = asyncio.Lock()
 
     async def handle(self, event: ConnectorEvent) -> None:
         """Call the function until it succeeds, or put the event into the dead letters."""
+        one = self.open.begin(event.id, event.created_at)
+        try:
+            await self._handle(event, one)
+        finally:
+            self.open.end(one)
+
+    async def _handle(self, event: ConnectorEvent, one: OpenEvent) -> None:
         await self._wait_for_lag(event)
         if not self.memos.suspects:
-            await self._feed(event, lambda _: nullcontext())
+            await self._feed(event, one, lambda _: nullcontext())
             return
         memos, what = self.memos, event.id
         crashed = await memos.crashed(what)
@@ -77,13 +92,17 @@ class _Feed:
             # One after another: only the one that ends the process is counted again.
             async with self._alone:
                 self._report(event, Crashed(CRASHED), crashed)
-                await self._feed(event, lambda attempt: memos.noted(what, attempt, before=attempt - 1), crashed)
+                await self._feed(event, one, lambda attempt: memos.noted(what, attempt, before=attempt - 1), crashed)
         else:
-            await self._feed(event, lambda attempt: memos.noted(what, attempt, before=attempt - 1))
+            await self._feed(event, one, lambda attempt: memos.noted(what, attempt, before=attempt - 1))
         await memos.forget(what)
 
     async def _feed(
-        self, event: ConnectorEvent, around: Callable[[int], AbstractAsyncContextManager[None]], before: int = 0
+        self,
+        event: ConnectorEvent,
+        one: OpenEvent,
+        around: Callable[[int], AbstractAsyncContextManager[None]],
+        before: int = 0,
     ) -> None:
         """Call until it succeeds or has failed too often, counting the attempts before."""
         engine = self._engine
@@ -93,7 +112,7 @@ class _Feed:
             return
         for attempt in range(before + 1, ATTEMPTS + 1):
             async with around(attempt):
-                error = await self._call(event)
+                error = await self._call(event, one)
             if error is None:
                 self._metrics.latency(asyncio.get_running_loop().time() - began)
                 return
@@ -104,20 +123,20 @@ class _Feed:
             delay = self._options.back_off().delay(attempt, engine.ids.draw)
             await Wake(engine.clock).sleep(until=later(engine.now(), delay))
 
-    async def _call(self, event: ConnectorEvent) -> Exception | None:
+    async def _call(self, event: ConnectorEvent, one: OpenEvent) -> Exception | None:
         """Call the function; its error, if it failed."""
+        one.began = asyncio.get_running_loop().time()
         try:
             timeout = self._options.timeout
             await self._engine.invoker.call(self._connector.handler, self._api, event, timeout=timeout)
         except Exception as error:  # noqa: BLE001 - whatever the function raises is tried again, then buried
             return error
+        finally:
+            one.began = None
         return None
 
     async def _wait_for_lag(self, event: ConnectorEvent) -> None:
         engine = self._engine
-        alert = self._options.lag_alert
-        lag_now = (engine.now() - event.created_at).total_seconds()
-        self._metrics.lag(lag_now, None if alert is None else alert.total_seconds())
         lag = self._options.consume_lag
         old_enough = later(event.created_at, lag) if lag else event.created_at
         while lag and engine.now() < old_enough:

@@ -17,10 +17,10 @@ comes first is handled; the other joins it. Only finished events are acknowledge
 import asyncio
 import contextvars
 from collections import deque
-from datetime import timedelta
 
 import anyio
 
+from .._engine.in_flight import Busy, Handler
 from .._engine.log import SafeLogger
 from .._engine.metrics import ProcessMetrics
 from .._engine.rewinds import Rewinds
@@ -48,7 +48,7 @@ REOPEN = 1.0
 class _Handling:
     """One run that is being looked up or handled: its version, and the tickets that wait for the result."""
 
-    __slots__ = ("follow", "later", "tickets", "version")
+    __slots__ = ("began", "follow", "later", "tickets", "version")
 
     def __init__(self, version: int) -> None:
         self.version = version
@@ -56,6 +56,7 @@ class _Handling:
         self.tickets: tuple[Ticket, ...] = ()
         self.later: tuple[Ticket, ...] = ()
         self.follow: Record | None = None
+        self.began: float | None = None
 
 
 class Consumer:
@@ -65,9 +66,8 @@ class Consumer:
         reader: opens the receiver; called again after an error of the stream.
         name: the consumer's name; events addressed to another consumer are dropped.
         slots: runs handled at the same time.
-        lag_alert: the lag above which the lag alert metric is 1.
         rewinds: told of a store that went back in time.
-        metrics, logger: for skips, lags and errors.
+        metrics, logger: for skips, latencies and errors.
     """
 
     def __init__(
@@ -79,12 +79,10 @@ class Consumer:
         name: str,
         shard: Shard,
         slots: int,
-        lag_alert: timedelta | None,
         rewinds: Rewinds,
         metrics: ProcessMetrics,
         logger: SafeLogger,
     ) -> None:
-        self._lag_alert = None if lag_alert is None else lag_alert.total_seconds()
         self._work, self._reader = work, reader
         self._workflow_name, self._name = workflow_name, name
         self._shard, self._slots = shard, slots
@@ -95,7 +93,7 @@ class Consumer:
         self._waiting: deque[Ticket] = deque()
         self._done = FinishedVersions()
         self._rewinds = rewinds
-        self._acks = Acknowledger(self._rested)
+        self._acks = Acknowledger()
         self._work_waits = asyncio.Event()
         self._room = asyncio.Event()
         self._open = False
@@ -121,6 +119,18 @@ class Consumer:
                 handling.follow = record
         elif self._free() > 0 and not self._waiting and not self._done.includes(record.run_id, record.version):
             self._start(record, _Handling(record.version))
+
+    def busy(self) -> Busy:
+        """What is not finished; may be called by another thread."""
+        now = self._loop.time()
+        running = list(self._running.items())
+        handlers = [Handler(run_id, one.began) for run_id, one in running if one.began is not None]
+        lag = max((now - handler.began for handler in handlers), default=0.0)
+        events = [ticket.event for ticket in list(self._waiting)]
+        events += [ticket.event for _, one in running for ticket in (*one.tickets, *one.later)]
+        if events:
+            lag = max(lag, self._reader.age(min(events, key=lambda event: event.created_at)))
+        return Busy(lag, handlers)
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -176,7 +186,6 @@ class Consumer:
         while True:
             await self._room.wait()
             events = await receiver.receive(READ)
-            self._metrics.lag(self._reader.age(events[0]), self._lag_alert)
             for event in events:
                 self._take(self._acks.begin(event))
             self._acks.finished_something()
@@ -317,7 +326,7 @@ class Consumer:
 
     async def _handle(self, record: Record, handling: _Handling) -> None:
         loop = self._loop
-        began = loop.time()
+        handling.began = began = loop.time()
         for ticket in handling.tickets:
             ticket.since = began
         attempt = handling.tickets[-1].event.attempt if handling.tickets else 1
@@ -362,11 +371,6 @@ class Consumer:
             self._take(ticket)
         if self._waiting:
             self._work_waits.set()
-
-    def _rested(self) -> None:
-        if not self._running and not self._waiting:
-            # Nothing is left to be late with.
-            self._metrics.lag(0.0, self._lag_alert)
 
     def _report(self, error: Exception, run_id: str) -> None:
         self._metrics.error()

@@ -43,15 +43,16 @@ def consumer_process(
             name=consumer,
             shard=shard,
             slots=options.max_in_flight or 1,
-            lag_alert=options.lag_alert,
             rewinds=engine.rewinds,
             metrics=engine.metrics.process(engine.name, name),
             logger=engine.logger,
         )
+        unwatch = engine.in_flight.watch(name, consuming.busy, lag_alert=options.lag_alert, timeout=options.timeout)
         close_lane = engine.lane.open(topic, consuming)
         try:
             await consuming.run(term)
         finally:
             close_lane()
+            unwatch()
 
     return Process(name=name, role=role, body=body, group=group)

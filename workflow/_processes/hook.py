@@ -13,6 +13,7 @@ from .._declare.handlers import Handler
 from .._engine.compare_and_swap import compare_and_swap
 from .._engine.engine import Engine
 from .._engine.error_text import safe_str
+from .._engine.in_flight import OpenEvent, OpenEvents
 from .._model import topology
 from .._model.change import Note
 from .._model.event import Event
@@ -43,8 +44,12 @@ def hook_process(engine: Engine, run_state: RunState, handler: Handler) -> Proce
 
     async def body(term: LeaseTerm) -> None:
         hook.memos.begin(term)
-        async with reader.open() as receiver:
-            await consume_in_batches(receiver, hook.handle, term, slots=options.max_in_flight or 1)
+        unwatch = engine.in_flight.watch(name, hook.open.busy, lag_alert=options.lag_alert, timeout=options.timeout)
+        try:
+            async with reader.open() as receiver:
+                await consume_in_batches(receiver, hook.handle, term, slots=options.max_in_flight or 1)
+        finally:
+            unwatch()
 
     return Process(name=name, role=role, body=body)
 
@@ -54,15 +59,21 @@ class _Hook:
         self, engine: Engine, run_state: RunState, handler: Handler, process: str, reader: StreamReader
     ) -> None:
         self._engine, self._run_state, self._handler = engine, run_state, handler
-        self._process, self._reader, self._consumer = process, reader, reader.name
+        self._process, self._consumer = process, reader.name
         self._metrics = engine.metrics.process(engine.name, process)
         self.memos = CrashMemos(engine, reader.name)
+        self.open = OpenEvents(engine.clock)
 
     async def handle(self, event: Event) -> None:
         """Call the hook for this event, or park it."""
+        one = self.open.begin(event.run_id, event.created_at)
+        try:
+            await self._handle(event, one)
+        finally:
+            self.open.end(one)
+
+    async def _handle(self, event: Event, one: OpenEvent) -> None:
         engine = self._engine
-        alert = engine.settings.options().lag_alert
-        self._metrics.lag(self._reader.age(event), None if alert is None else alert.total_seconds())
         if event.run_state is not self._run_state or event.workflow_name != engine.name:
             self._metrics.skipped("filtered out")
             return
@@ -81,11 +92,11 @@ class _Hook:
             engine.logger.warning("hook not called: %s", error, extra=engine.extra(record, self._process))
             return
         if self.memos.suspects or event.attempt > 1:
-            await self._carefully(event, record, run)
+            await self._carefully(event, record, run, one)
         else:
-            await self._call(event, record, run)
+            await self._call(event, record, run, one)
 
-    async def _carefully(self, event: Event, record: Version, run: Run[Any, Any]) -> None:
+    async def _carefully(self, event: Event, record: Version, run: Run[Any, Any], one: OpenEvent) -> None:
         """Call the hook so that a crash counts, unless it has crashed: then it waits like one that failed."""
         memos, what = self.memos, f"{event.run_id} {event.version}"
         crashed = await memos.crashed(what)
@@ -93,12 +104,12 @@ class _Hook:
             await self._park(replace(event, attempt=max(crashed, event.attempt)), record, Crashed(CRASHED))
         else:
             async with memos.noted(what, event.attempt):
-                await self._call(event, record, run)
+                await self._call(event, record, run, one)
         await memos.forget(what)
 
-    async def _call(self, event: Event, record: Version, run: Run[Any, Any]) -> None:
+    async def _call(self, event: Event, record: Version, run: Run[Any, Any], one: OpenEvent) -> None:
         engine = self._engine
-        began = asyncio.get_running_loop().time()
+        one.began = began = asyncio.get_running_loop().time()
         try:
             with engine.span("hook", record):
                 await engine.invoker.call(self._handler, run, timeout=engine.settings.options().timeout)

@@ -12,6 +12,7 @@ from .._engine.timer_writes import TimerWrites
 from .connector import connector_processes
 from .delete import delete_process
 from .hook import hook_process
+from .hung import report_hung
 from .outbox import outbox_process
 from .pause_retry import pause_retry_process
 from .publish import publish
@@ -59,6 +60,7 @@ class Lifecycle:
         try:
             async with anyio.create_task_group() as background:
                 background.start_soon(publish, engine)
+                background.start_soon(report_hung, engine)
                 if poller is not None:
                     background.start_soon(poller.run)
                 async with anyio.create_task_group() as group:

@@ -11,6 +11,7 @@ import anyio
 import msgspec
 
 from .._engine.engine import Engine
+from .._engine.in_flight import OpenEvents
 from .._engine.wake import Wake
 from .._model import topology
 from .._model.dead_letter import DeadLetter
@@ -39,6 +40,7 @@ class _Relay:
         self._engine, self._process = engine, process
         self._options = engine.settings.outbox_options
         self._metrics = engine.metrics.process(engine.name, process)
+        self._open = OpenEvents(engine.clock)
 
     async def run(self, term: LeaseTerm) -> None:
         """Relay until the role must be given up."""
@@ -48,6 +50,9 @@ class _Relay:
             asyncio.ensure_future(listen(engine.records, WakeUp.OUTBOX, engine.name, wake)),
             asyncio.ensure_future(self._watch(wake, term)),
         ]
+        unwatch = engine.in_flight.watch(
+            self._process, self._open.busy, lag_alert=self._options.lag_alert, timeout=None
+        )
         try:
             while not term.draining.is_set():
                 wake.clear()
@@ -57,9 +62,9 @@ class _Relay:
                 if page.events:
                     await self._send(page.events)
                 elif not term.draining.is_set():
-                    self._metrics.lag(0.0, self._options.lag_alert.total_seconds())
                     await wake.sleep(until=page.next_due, at_most=self._options.polling_frequency)
         finally:
+            unwatch()
             with anyio.CancelScope(shield=True):
                 await end(helpers)
 
@@ -70,14 +75,16 @@ class _Relay:
     async def _send(self, waiting: Sequence[OutboxEvent]) -> None:
         engine = self._engine
         began = asyncio.get_running_loop().time()
-        oldest = waiting[0].event.created_at
-        lag = max(0.0, (engine.now() - oldest).total_seconds())
-        self._metrics.lag(lag, self._options.lag_alert.total_seconds())
+        # The oldest of a page is its first; it shows how late it is for as long as it is being sent.
+        oldest = self._open.begin(waiting[0].event.run_id, waiting[0].event.created_at)
         try:
-            await engine.stream.send([one.event for one in waiting])
-        except EventsRefused as refusal:
-            await self._put_aside([waiting[index] for index in refusal.indexes], refusal.why)
-        await engine.records.delete_outbox([one.id for one in waiting])
+            try:
+                await engine.stream.send([one.event for one in waiting])
+            except EventsRefused as refusal:
+                await self._put_aside([waiting[index] for index in refusal.indexes], refusal.why)
+            await engine.records.delete_outbox([one.id for one in waiting])
+        finally:
+            self._open.end(oldest)
         self._metrics.latency(asyncio.get_running_loop().time() - began)
 
     async def _put_aside(self, refused: Sequence[OutboxEvent], why: str) -> None:

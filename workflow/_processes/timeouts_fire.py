@@ -11,12 +11,14 @@ counted before its function runs, and taken back if the process is asked to stop
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from .._declare.handlers import Timeout
 from .._engine.engine import Engine
 from .._engine.error_text import error_text, safe_str
+from .._engine.in_flight import Busy, Handler
 from .._engine.log import SafeLogger
 from .._engine.results import auto_pause, interpret
 from .._engine.timer_writes import TimerWrites
@@ -49,6 +51,13 @@ CONFLICTS = 5
 """How often a timer is tried against a run that moves within its visit."""
 
 
+class _Firing(NamedTuple):
+    """A timer in hand, and since when, by the loop's time."""
+
+    timeout: TimeoutRecord
+    began: float
+
+
 class TimeoutPoller:
     """All due timers of one process."""
 
@@ -56,9 +65,10 @@ class TimeoutPoller:
         self._engine, self._writes = engine, writes
         self._wake = Wake(engine.clock)
         self._held: dict[int, str] = {}
-        self._tasks: dict[asyncio.Task[None], TimeoutRecord] = {}
+        self._tasks: dict[asyncio.Task[None], _Firing] = {}
         self._slots = engine.settings.options().max_in_flight or 1
         self._logger: SafeLogger = engine.logger
+        self._time = asyncio.get_running_loop().time
         self._polls = {
             status: min(_polling(engine, timeout) for timeout in declared)
             for status, declared in engine.definition.timeouts.items()
@@ -68,16 +78,27 @@ class TimeoutPoller:
         """The process that holds the role for one status."""
         name = topology.joined(self._engine.definition.status_text(status), "timeout-consumer")
 
+        options = self._engine.settings.options(self._engine.definition.timeouts[status][0].options)
+
         async def body(term: LeaseTerm) -> None:
-            self._held[status] = name
-            self._wake.set()
+            unwatch = self._engine.in_flight.watch(
+                name, lambda: self._busy(status), lag_alert=options.lag_alert, timeout=options.timeout
+            )
             try:
-                await term.draining.wait()
+                await self._serve(status, name, term)
             finally:
-                del self._held[status]
-            await term.drain([task for task, timeout in self._tasks.items() if timeout.status == status])
+                unwatch()
 
         return Process(name=name, role=topology.timer_role(self._engine.name, status), body=body)
+
+    async def _serve(self, status: int, name: str, term: LeaseTerm) -> None:
+        self._held[status] = name
+        self._wake.set()
+        try:
+            await term.draining.wait()
+        finally:
+            del self._held[status]
+        await term.drain([task for task, firing in self._tasks.items() if firing.timeout.status == status])
 
     async def run(self) -> None:
         """Fire timers until cancelled."""
@@ -105,7 +126,7 @@ class TimeoutPoller:
             await self._wake.sleep()
             return
         now = self._engine.now()
-        in_hand = {timeout.id: timeout for timeout in self._tasks.values()}
+        in_hand = {firing.timeout.id: firing.timeout for firing in self._tasks.values()}
         at_most = min(self._polls[status] for status in self._held)  # asked before the look: roles may go meanwhile
         page = await self._engine.timeouts.claim_due(
             self._engine.name, tuple(self._held), now=now, until=now + CLAIM, limit=room
@@ -117,10 +138,17 @@ class TimeoutPoller:
 
     async def _fire_all(self, timeouts: Sequence[TimeoutRecord]) -> None:
         records = await self._engine.records.lookup([timeout.run_id for timeout in timeouts])
+        began = self._time()
         for timeout in timeouts:
             task = asyncio.get_running_loop().create_task(self._fire(timeout, records.get(timeout.run_id)))
-            self._tasks[task] = timeout
+            self._tasks[task] = _Firing(timeout, began)
             task.add_done_callback(self._fired)
+
+    def _busy(self, status: int) -> Busy:
+        now = self._time()
+        firing = [one for one in list(self._tasks.values()) if one.timeout.status == status]
+        handlers = [Handler(one.timeout.run_id, one.began) for one in firing]
+        return Busy(max((now - one.began for one in firing), default=0.0), handlers)
 
     def _fired(self, task: "asyncio.Task[None]") -> None:
         del self._tasks[task]

@@ -69,6 +69,8 @@ def test_help_texts() -> None:
     assert helps == {
         "workflow_process_lag_seconds": "lag between now and the current event timestamp in seconds",
         "workflow_process_lag_alert": "Whether or not the consumer lag crosses its alert threshold",
+        "workflow_process_handlers_in_flight": "Number of handlers that run now",
+        "workflow_process_oldest_handler_seconds": "Time since the oldest handler that runs now was called, in seconds",
         "workflow_process_states": "The current states of all the processes",
         "workflow_process_latency_seconds": "Event loop latency in seconds",
         "workflow_process_error_count": "Number of errors processing events",

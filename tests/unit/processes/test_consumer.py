@@ -138,7 +138,6 @@ class Running:
             name="me",
             shard=WHOLE,
             slots=4,
-            lag_alert=None,
             rewinds=self.rewinds,
             metrics=Metrics().process("w", "me"),
             logger=SafeLogger(logging.getLogger("test")),
