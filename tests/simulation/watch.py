@@ -111,9 +111,12 @@ class Watch:
         runs = [change.run_id for change in changes]
         if len(set(runs)) < len(runs):
             self.world.complain("a batch holds a run twice", str(runs))
-        # A change that was held up, or whose outcome was unknown, is written alone, beside the batches.
+        # A change that was held up, or whose outcome was unknown, is written alone, beside the batches; and so is one
+        # that was sent by itself when the store could not be reached.
         plan = self.world.plan
-        if not (plan.busy or plan.unknown) and any(set(runs) & others for others in under_way):
+        alone = bool(plan.unavailable or plan.outage)
+        meets = any(set(runs) & others for others in under_way if not alone or min(len(runs), len(others)) > 1)
+        if not (plan.busy or plan.unknown) and meets:
             self.world.complain("two batches hold the same run", str(runs))
 
     def before(self, change: Change) -> None:

@@ -1,44 +1,26 @@
-"""Objects of many megabytes: what no store could take is refused by name, and nothing moves too many bytes at once."""
+"""Objects of many megabytes: what no store could take is refused by name, and nothing moves too many bytes at once.
+
+The databases run these checks, each in its own folder.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from tests.postgres.database import fresh
 from workflow.protocols import Backend, Verdict
 from workflow_adapters.conformance._values import created
 from workflow_adapters.kit.sizes import AT_ONCE, LARGEST_OBJECT
 from workflow_adapters.postgres.access import Access
-from workflow_adapters.sqlite import SQLiteBackend
 from workflow_adapters.sqlite.database import Database
 
 MB = 2**20
-Making = Callable[[Path], Any]
 
 
-@asynccontextmanager
-async def _sqlite(path: Path) -> AsyncIterator[Backend]:
-    async with SQLiteBackend(path / "runs.db") as backend:
-        yield backend
-
-
-@asynccontextmanager
-async def _postgres(path: Path) -> AsyncIterator[Backend]:
-    async with fresh() as database, database.backend() as backend:
-        yield backend
-
-
-on_every_database = pytest.mark.parametrize("making", [_sqlite, _postgres])
-
-
-@on_every_database
-async def test_an_object_that_no_store_could_take_is_refused_with_its_size(making: Making, tmp_path: Path) -> None:
+async def one_that_no_store_could_take_is_refused(backend: Backend) -> None:
     """Postgres would close the connection, and it would be sent again for ever."""
-    async with asyncio.timeout(60), making(tmp_path) as backend:
+    async with asyncio.timeout(60):
         large = bytes(LARGEST_OBJECT + 1)
         batch = [created("one"), created("large", object=large), created("two")]
         outcomes = await backend.record_store.store(batch)
@@ -49,10 +31,7 @@ async def test_an_object_that_no_store_could_take_is_refused_with_its_size(makin
         assert set(await backend.record_store.lookup(["one", "large", "two"])) == {"one", "two"}
 
 
-@on_every_database
-async def test_records_with_large_objects_are_looked_up_a_few_at_once(
-    making: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def a_few_are_looked_up_at_once(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
 
     def counted(real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -67,15 +46,14 @@ async def test_records_with_large_objects_are_looked_up_a_few_at_once(
         return read
 
     runs = [f"run {number}" for number in range(100)]
-    async with making(tmp_path) as backend:
-        store = backend.record_store
-        for start in range(0, 100, 10):
-            await store.store([created(run_id, object=bytes(MB)) for run_id in runs[start : start + 10]])
-        await store.lookup(runs)  # Postgres learns how large they are
-        monkeypatch.setattr(Access, "read", counted(Access.read))
-        monkeypatch.setattr(Database, "read", counted(Database.read))
-        found = await store.lookup([*runs, "unknown"])
-        monkeypatch.undo()
+    store = backend.record_store
+    for start in range(0, 100, 10):
+        await store.store([created(run_id, object=bytes(MB)) for run_id in runs[start : start + 10]])
+    await store.lookup(runs)  # Postgres learns how large they are
+    monkeypatch.setattr(Access, "read", counted(Access.read))
+    monkeypatch.setattr(Database, "read", counted(Database.read))
+    found = await store.lookup([*runs, "unknown"])
+    monkeypatch.undo()
     assert set(found) == set(runs)
     assert sum(reads) == 100 * MB
     assert max(reads) <= AT_ONCE + MB
