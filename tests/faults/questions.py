@@ -2,12 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
 from tests.faults import Wrapper
 from tests.faults.fault import Fault, fault
-from workflow.protocols import DeadLetter, DeadLetterQuery, Order, OutboxPage, Page, Record, RecordQuery, StalledQuery
+from workflow.protocols import (
+    Change,
+    DeadLetter,
+    DeadLetterQuery,
+    NewVersion,
+    Order,
+    OutboxPage,
+    Outcome,
+    Page,
+    Record,
+    RecordQuery,
+    RunState,
+    StalledQuery,
+)
 
 AGES = timedelta(days=1_000)
 
@@ -82,6 +96,25 @@ class SweepsEverything(Wrapper):
         return sorted(found.values(), key=lambda record: record.due_at)[: query.limit]
 
 
+class ResumesWhatRuns(Wrapper):
+    """Lists a run that the engine has paused once, although it goes on."""
+
+    def __init__(self, real: Any) -> None:
+        super().__init__(real)
+        self.once: set[str] = set()
+
+    async def store(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        self.once |= {c.run_id for c in changes if isinstance(c, NewVersion) and c.record.auto_paused}
+        outcomes: Sequence[Outcome] = await self.real.store(changes)
+        return outcomes
+
+    async def list_auto_paused(self, workflow_name: str, *, paused_before: datetime, limit: int) -> Sequence[Record]:
+        found = list(await self.real.list_auto_paused(workflow_name, paused_before=paused_before, limit=limit))
+        records = (await self.real.lookup(sorted(self.once))).values()
+        found += [r for r in records if r.run_state is not RunState.PAUSED and r.updated_at < paused_before]
+        return found[:limit]
+
+
 class SkipsWhatItCannotRead(Wrapper):
     """Loses rows that do not decode, instead of moving them to the dead letters."""
 
@@ -91,6 +124,11 @@ class SkipsWhatItCannotRead(Wrapper):
 
 
 FAULTS: tuple[Fault, ...] = (
+    fault(
+        "record_store",
+        ResumesWhatRuns,
+        "a_run_that_is_no_longer_paused_is_not_listed_for_resuming",
+    ),
     fault(
         "record_store",
         LatestIsTheLastStored,

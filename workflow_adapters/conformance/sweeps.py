@@ -173,6 +173,27 @@ async def only_pauses_made_by_the_engine_are_listed_for_resuming(subject: Subjec
     assert await listed(NOW - 5 * MINUTE - timedelta(microseconds=1)) == []
 
 
+@case("design 4.7: auto-resume", "W-37")
+async def a_run_that_is_no_longer_paused_is_not_listed_for_resuming(subject: Subject) -> None:
+    """One that cannot be resumed would fail the resumption of all others, again and again."""
+    since = NOW - 9 * MINUTE
+    made = [
+        created(run_id, run_state=RunState.PAUSED, auto_paused=True, updated_at=since)
+        for run_id in ("paused", "resumed", "still marked", "cancelled", "paused by a person")
+    ]
+    _, resumed, marked, cancelled, by_person = await put(subject.records, *made)
+    await put(
+        subject.records,
+        moved(resumed, auto_paused=False),
+        moved(marked, auto_paused=True),
+        moved(cancelled, run_state=RunState.CANCELLED, auto_paused=True),
+    )
+    (goes_on,) = await put(subject.records, moved(by_person, auto_paused=False))
+    await put(subject.records, moved(goes_on, run_state=RunState.PAUSED, auto_paused=False))
+    found = await subject.records.list_auto_paused(WORKFLOW, paused_before=NOW, limit=10)
+    assert [record.run_id for record in found] == ["paused"]
+
+
 @case("design 4.7: the sweeper")
 async def sweeping_goes_on_while_runs_are_moved(subject: Subject) -> None:
     runs = await put(subject.records, *(created(f"run {number}") for number in range(20)))

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from workflow import Builder, Run
-from workflow._engine.commits import WORTHWHILE, Commits
+from workflow._engine.commits import BATCH, WORTHWHILE, Commits
 from workflow._engine.log import SafeLogger
 from workflow._model.change import Change, NewVersion, Note, Outcome, Verdict
 from workflow._verbs import callback, steer, trigger
@@ -87,6 +87,35 @@ async def test_a_store_that_wants_one_batch_at_once_gets_one() -> None:
     async with asyncio.timeout(10):
         await asyncio.gather(*(group.apply(note(str(number))) for number in range(4 * WORTHWHILE)))
     assert store.most == 1
+
+
+async def test_a_change_that_waits_for_another_of_its_run_keeps_its_place() -> None:
+    """At the end of the queue it would wait behind all that came later, and changes of one run would overtake it."""
+    store = Watched(writers=1)
+    store.open.clear()
+    group = commits(store)
+    written: list[int] = []
+
+    def write(number: int) -> "asyncio.Future[None]":
+        answer = group.apply(Note(run_id="run", version=number, skipped=True))
+
+        async def wait() -> None:
+            await answer
+            written.append(number)
+
+        return asyncio.ensure_future(wait())
+
+    async with asyncio.timeout(10):
+        first = write(1)
+        while not store.under_way:
+            await asyncio.sleep(0)
+        # Two of the run at the front, more than a batch of others behind them, and one of the run at the end.
+        two = [write(2), write(3)]
+        others = [asyncio.ensure_future(group.apply(note(f"other {number}"))) for number in range(BATCH + 100)]
+        last = write(4)
+        store.open.set()
+        await asyncio.gather(first, *two, *others, last)
+    assert written == [1, 2, 3, 4]
 
 
 async def test_only_what_was_written_is_passed_on_and_not_what_another_wrote_under_the_same_attempt() -> None:

@@ -131,7 +131,7 @@ class Running:
         self.opening = Opening(self.stream)
 
     async def __aenter__(self) -> Self:
-        consumer = Consumer(
+        self.consumer = Consumer(
             self.work,
             self.opening,
             workflow_name="w",
@@ -143,7 +143,7 @@ class Running:
             logger=SafeLogger(logging.getLogger("test")),
         )
         self.term = LeaseTerm(MemoryLease(1, unclean=False), 0.0)
-        self.task = asyncio.ensure_future(consumer.run(self.term))
+        self.task = asyncio.ensure_future(self.consumer.run(self.term))
         return self
 
     async def unread(self) -> int:
@@ -184,6 +184,26 @@ def test_a_hanging_handler_no_longer_holds_the_mark_after_a_while_although_nothi
             assert await at.unread() == 1
             await asyncio.sleep(60)
             assert await at.unread() == 0
+
+    virtually(main())
+
+
+def test_a_version_that_is_committed_during_a_handling_is_handled_next_without_its_event() -> None:
+    """The lane goes on at once: the event of a version that is made here may come much later."""
+
+    async def main() -> None:
+        work = Handling(hangs=1)
+        async with Running(work) as at:
+            await asyncio.sleep(1)
+            at.consumer.offer(record("hangs", 1))
+            await asyncio.sleep(1)
+            for version in (2, 3):
+                at.consumer.offer(record("hangs", version))
+            await asyncio.sleep(1)
+            assert work.handled == [("hangs", 1)]
+            work.let_go.set()
+            await asyncio.sleep(1)
+            assert work.handled == [("hangs", 1), ("hangs", 3)]
 
     virtually(main())
 
