@@ -109,7 +109,7 @@ class ResumesWhatRuns(Wrapper):
         return outcomes
 
     async def list_auto_paused(self, workflow_name: str, *, paused_before: datetime, limit: int) -> Sequence[Record]:
-        found = list(await self.real.list_auto_paused(workflow_name, paused_before=paused_before, limit=limit))
+        found = list(await self.real.list_auto_paused(workflow_name, paused_until=paused_before, limit=limit))
         records = (await self.real.lookup(sorted(self.once))).values()
         found += [r for r in records if r.run_state is not RunState.PAUSED and r.updated_at < paused_before]
         return found[:limit]

@@ -190,7 +190,7 @@ async def a_run_that_is_no_longer_paused_is_not_listed_for_resuming(subject: Sub
     )
     (goes_on,) = await put(subject.records, moved(by_person, auto_paused=False))
     await put(subject.records, moved(goes_on, run_state=RunState.PAUSED, auto_paused=False))
-    found = await subject.records.list_auto_paused(WORKFLOW, paused_before=NOW, limit=10)
+    found = await subject.records.list_auto_paused(WORKFLOW, paused_until=NOW, limit=10)
     assert [record.run_id for record in found] == ["paused"]
 
 
