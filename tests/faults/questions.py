@@ -108,10 +108,10 @@ class ResumesWhatRuns(Wrapper):
         outcomes: Sequence[Outcome] = await self.real.store(changes)
         return outcomes
 
-    async def list_auto_paused(self, workflow_name: str, *, paused_before: datetime, limit: int) -> Sequence[Record]:
-        found = list(await self.real.list_auto_paused(workflow_name, paused_until=paused_before, limit=limit))
+    async def list_auto_paused(self, workflow_name: str, *, paused_until: datetime, limit: int) -> Sequence[Record]:
+        found = list(await self.real.list_auto_paused(workflow_name, paused_until=paused_until, limit=limit))
         records = (await self.real.lookup(sorted(self.once))).values()
-        found += [r for r in records if r.run_state is not RunState.PAUSED and r.updated_at < paused_before]
+        found += [r for r in records if r.run_state is not RunState.PAUSED and r.updated_at < paused_until]
         return found[:limit]
 
 
