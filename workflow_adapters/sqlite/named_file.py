@@ -76,6 +76,7 @@ class NamedFile:
             return lost
 
     def _look(self) -> str:
+        name = str(self._path)
         try:
             for name, inode in self._inodes.items():
                 found = os.stat(name)

@@ -52,10 +52,10 @@ class GuardedConnection(sqlite3.Connection):
         self._refuse_if_lent("may not be closed")
         super().close()
 
-    def set_authorizer(self, *args: Any) -> None:
+    def set_authorizer(self, authorizer_callback: Any) -> None:
         """Set it, unless a function has the connection."""
         self._refuse_if_lent("keeps its authorizer")
-        super().set_authorizer(*args)
+        super().set_authorizer(authorizer_callback)
 
     def cursor(self, factory: Any = None) -> Any:
         """A cursor; a function gets one that writes nothing once the transaction has ended."""
