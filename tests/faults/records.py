@@ -23,7 +23,7 @@ class NoCompareAndSwap(Wrapper):
             if outcome.verdict is Verdict.CONFLICT and outcome.record and isinstance(change, NewVersion):
                 version = outcome.record.version + 1
                 record = msgspec.structs.replace(change.record, version=version)
-                forced = msgspec.structs.replace(change, record=record)
+                forced = msgspec.structs.replace(change, record=record, base_attempt="")
                 (outcomes[place],) = await self.real.store([forced])
         return outcomes
 
@@ -194,6 +194,7 @@ FAULTS: tuple[Fault, ...] = (
         "a_version_that_is_not_written_takes_nothing",
         "an_erasing_move_that_conflicts_erases_nothing",
         "a_conflict_in_a_batch_takes_no_event_of_the_others_with_it",
+        "a_version_made_from_another_of_the_same_number_is_a_conflict",
     ),
     fault(
         "record_store",

@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from workflow.errors import StreamReset
 from workflow.protocols import WHOLE, Event, EventStreamer
@@ -60,6 +61,12 @@ async def _goes_on(subject: Subject, how: Emptying, sends: int) -> None:
         await subject.events.send(some(20))
         for reader in readers:
             await reader.has(range(1, 21))
+        # Now they read at the end of the stream, and what they acknowledge is written. (What falls into the moment in
+        # which a stream is emptied may be passed over; the sweeper of the engine finds its runs.)
+        await subject.events.send(some(5, start=20))
+        for reader in readers:
+            await reader.has(range(21, 26))
+        await until(partial(_all_is_acknowledged, subject.events, len(readers)))
         await subject.factory.empty_stream(how)
         await subject.events.send(some(sends, start=99))
         for reader in readers:
@@ -81,6 +88,11 @@ async def _goes_on(subject: Subject, how: Emptying, sends: int) -> None:
             await reader.close()
 
 
+async def _all_is_acknowledged(streamer: EventStreamer, readers: int) -> bool:
+    backlogs = await streamer.backlog([(TOPIC, f"reader {number}") for number in range(readers)])
+    return not any(backlog.events for backlog in backlogs.values())
+
+
 @case("W-2", "design: the stream is only hints", needs=EMPTIES)
 async def readers_go_on_when_the_stream_is_emptied(subject: Subject) -> None:
     await _goes_on(subject, Emptying.PLAIN, 5)
@@ -93,7 +105,7 @@ async def readers_go_on_when_the_stream_is_emptied_and_renumbered(subject: Subje
 
 @case("W-2", "design: the stream is only hints", needs=EMPTIES)
 async def readers_go_on_when_the_stream_was_renumbered_and_has_grown_past_their_position(subject: Subject) -> None:
-    await _goes_on(subject, Emptying.RENUMBERED, 50)
+    await _goes_on(subject, Emptying.RENUMBERED, 60)
 
 
 @case("W-2", "design: the stream is only hints", needs=EMPTIES)

@@ -21,7 +21,7 @@ def _no_cas() -> Iterator[None]:
     def move(self: Any, change: Any) -> Outcome:
         present = self._records.get(change.run_id)
         if present is not None and change.record.version > 1:
-            change = replace(change, record=replace(change.record, version=present.version + 1))
+            change = replace(change, record=replace(change.record, version=present.version + 1), base_attempt="")
         return real(self, change)
 
     with patch.object(MemoryRecordStore, "_new_version", move):
