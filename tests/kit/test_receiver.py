@@ -30,7 +30,7 @@ class Log(EventLog):
 
     def __init__(self, draw: random.Random | None = None) -> None:
         self.rows: list[LogRow] = []
-        self.reads = 0
+        self.reads = self.ends = 0
         self._draw = draw
 
     def append(self, topic: str, run: str, partition: int = 0) -> Event:
@@ -49,6 +49,7 @@ class Log(EventLog):
         await self._turns()
         end = self._end()
         await self._turns()
+        self.ends += 1
         return end
 
     async def news(self, after: LogEnd, topics: Collection[str]) -> News:
@@ -335,3 +336,23 @@ async def test_an_old_event_that_is_removed_ends_no_reading() -> None:
         log.append("topic", "new")
         tail.wake()
         assert await received(receiver, 1) == ["new"]
+
+
+async def test_what_a_receiver_has_read_beyond_the_tail_must_still_be_there() -> None:
+    """It caught up by itself, and the log was emptied and numbered anew before the tail had come so far."""
+    log = Log()
+    async with following(log) as tail:
+        receiver = LogReceiver("topic", "name", [0], log, AckBuffer(_nothing, _LOG))
+        tail.attach(receiver)
+        async with asyncio.timeout(SOON):
+            while not log.ends:
+                await asyncio.sleep(0)
+        for number in range(10):
+            log.append("topic", f"old {number}")
+        receiver.start({0: 0}, end=10)
+        assert len(await received(receiver, 10)) == 10
+        log.rows.clear()
+        log.append("topic", "new")
+        tail.wake()
+        with pytest.raises(StreamReset, match="lacks what was read at position 10"):
+            await received(receiver, 1)

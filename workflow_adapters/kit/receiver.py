@@ -6,13 +6,13 @@ and compared with that position, so that nothing is skipped and nothing comes tw
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from workflow.errors import StreamReset
 from workflow.protocols import Event, EventReceiver
 
 from .ack_buffer import AckBuffer
-from .event_log import EventLog
+from .event_log import EventLog, LogEnd
 
 __all__ = ["LogReceiver"]
 
@@ -33,6 +33,9 @@ class LogReceiver(EventReceiver):
         partitions: those that it reads.
         log: where it reads.
         acks: takes its acknowledgements.
+
+    Attributes:
+        tell: called with the end of what it has read by itself; the tail sets it.
     """
 
     def __init__(self, topic: str, name: str, partitions: Sequence[int], log: EventLog, acks: AckBuffer) -> None:
@@ -44,6 +47,7 @@ class LogReceiver(EventReceiver):
         self._behind = True
         self._missed = False
         self._error: StreamReset | None = None
+        self.tell: Callable[[LogEnd], None] = lambda end: None
         self._news = asyncio.Event()
 
     def start(self, positions: Mapping[int, int], *, end: int) -> None:
@@ -126,6 +130,8 @@ class LogReceiver(EventReceiver):
             if event is not None:
                 self._take(event)
             self._reached[row.partition] = max(row.position, self._reached[row.partition])
+        if rows:
+            self.tell(LogEnd(rows[-1].position, rows[-1].data))
         if any(count >= limit for count in counts.values()):
             # Between this page and what is aside there is more: what is aside will be read again with it.
             self._aside.clear()

@@ -38,11 +38,14 @@ class Tail:
         self._receivers: dict[str, set[LogReceiver]] = {}
         # None while there is no receiver: then the log is not followed, and the next receiver catches up by itself.
         self._read_to: LogEnd | None = None
+        # What a receiver has read by itself beyond that: it, too, must still be there.
+        self._furthest: LogEnd | None = None
         self._news = asyncio.Event()
 
     def attach(self, receiver: LogReceiver) -> None:
         """Hand new events to this receiver from now on."""
         self._receivers.setdefault(receiver.topic, set()).add(receiver)
+        receiver.tell = self._told
         if self._read_to is None:
             self._news.set()
 
@@ -53,7 +56,12 @@ class Tail:
         if not readers:
             del self._receivers[receiver.topic]
         if not self._receivers:
-            self._read_to = None
+            self._read_to = self._furthest = None
+
+    def _told(self, end: LogEnd) -> None:
+        """A receiver has read up to there by itself."""
+        if self._furthest is None or end.position > self._furthest.position:
+            self._furthest = end
 
     def wake(self) -> None:
         """There may be new events."""
@@ -101,6 +109,13 @@ class Tail:
             if self._receivers:
                 self._skip_to(end, set())
             return False
+        furthest = self._furthest
+        if furthest is not None and furthest.position > start.position:
+            if (await self._log.news(furthest, topics)).is_other:
+                self._reset(furthest)
+                return True
+        else:
+            self._furthest = None
         news = await self._log.news(start, topics)
         reached = self._read_to
         if reached is None:
@@ -123,7 +138,7 @@ class Tail:
     def _reset(self, reached: LogEnd) -> None:
         why = f"the event log is another one than before: it lacks what was read at position {reached.position}"
         self._logger.error("%s", why)
-        self._read_to = None
+        self._read_to = self._furthest = None
         for readers in list(self._receivers.values()):
             for receiver in readers:
                 receiver.fail(StreamReset(why))
