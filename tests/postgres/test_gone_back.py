@@ -2,14 +2,11 @@
 
 import asyncio
 import os
-import random
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import IntEnum
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,7 +14,7 @@ import asyncpg
 import pytest
 
 from tests.backends import MissingService, postgres_url
-from workflow import Builder, Run
+from tests.e2e.going_back import declared
 from workflow.verify import verify
 from workflow_adapters.conformance._values import until
 from workflow_adapters.postgres import PostgresBackend
@@ -26,45 +23,6 @@ RUNS = 200
 LOST = 4.0
 """Seconds that the new database lacks."""
 WITHIN = 60.0
-
-
-class Stage(IntEnum):
-    S1 = 1
-    S2 = 2
-    S3 = 3
-    S4 = 4
-    S5 = 5
-    S6 = 6
-    S7 = 7
-    S8 = 8
-    DONE = 9
-
-
-@dataclass
-class Work:
-    seen: int = 0
-
-
-def _declared() -> Builder[Work, Stage]:
-    """Steps of up to two seconds, and one status that is left by a timer."""
-    builder = Builder("going back", Work, Stage)
-    for stage in (Stage.S1, Stage.S2, Stage.S3, Stage.S5, Stage.S6, Stage.S7, Stage.S8):
-        builder.step(stage, to=Stage(stage + 1))(_work(Stage(stage + 1)))
-
-    @builder.timeout(Stage.S4, timedelta(seconds=1), to=Stage.S5)
-    async def wake(run: Run[Work, Stage], now: datetime) -> Stage:
-        return Stage.S5
-
-    return builder
-
-
-def _work(to: Stage) -> Callable[[Run[Work, Stage]], Awaitable[Stage]]:
-    async def work(run: Run[Work, Stage]) -> Stage:
-        await asyncio.sleep(random.uniform(0, 2))
-        run.object.seen += 1
-        return to
-
-    return work
 
 
 @dataclass
@@ -128,7 +86,7 @@ async def test_every_run_of_a_database_that_went_back_moves_again(
     async with _database() as database:
         backends = [PostgresBackend(database.url) for _ in range(2)]
         async with backends[0], backends[1]:
-            workflows = [_declared().build(backend) for backend in backends]
+            workflows = [declared().build(backend) for backend in backends]
             async with workflows[0].running(), workflows[1].running():
                 await asyncio.gather(*(workflows[n % 2].trigger(f"key {n}") for n in range(RUNS)))
                 await asyncio.sleep(2)

@@ -1,19 +1,14 @@
 """The file is restored in place, under load, to its state of some seconds before: all runs in it move again."""
 
 import asyncio
-import random
 import sqlite3
-from collections.abc import Awaitable, Callable
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import IntEnum
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.going_back import declared
 from tests.sqlite.process import run
-from workflow import Builder, Run
 from workflow.verify import verify
 from workflow_adapters.conformance._values import until
 from workflow_adapters.sqlite import SQLiteBackend
@@ -22,45 +17,6 @@ RUNS = 100
 LOST = 4.0
 """Seconds that the restored file lacks."""
 WITHIN = 60.0
-
-
-class Stage(IntEnum):
-    S1 = 1
-    S2 = 2
-    S3 = 3
-    S4 = 4
-    S5 = 5
-    S6 = 6
-    S7 = 7
-    S8 = 8
-    DONE = 9
-
-
-@dataclass
-class Work:
-    seen: int = 0
-
-
-def _declared() -> Builder[Work, Stage]:
-    """Steps of up to two seconds, and one status that is left by a timer."""
-    builder = Builder("going back", Work, Stage)
-    for stage in (Stage.S1, Stage.S2, Stage.S3, Stage.S5, Stage.S6, Stage.S7, Stage.S8):
-        builder.step(stage, to=Stage(stage + 1))(_work(Stage(stage + 1)))
-
-    @builder.timeout(Stage.S4, timedelta(seconds=1), to=Stage.S5)
-    async def wake(run: Run[Work, Stage], now: datetime) -> Stage:
-        return Stage.S5
-
-    return builder
-
-
-def _work(to: Stage) -> Callable[[Run[Work, Stage]], Awaitable[Stage]]:
-    async def work(run: Run[Work, Stage]) -> Stage:
-        await asyncio.sleep(random.uniform(0, 2))
-        run.object.seen += 1
-        return to
-
-    return work
 
 
 async def _copy(source: Path, target: Path) -> None:
@@ -75,7 +31,7 @@ async def test_every_run_of_a_file_that_was_restored_in_place_moves_again(
     path, saved = tmp_path / "runs.db", tmp_path / "saved.db"
     backends = [SQLiteBackend(path) for _ in range(2)]
     async with backends[0], backends[1]:
-        workflows = [_declared().build(backend) for backend in backends]
+        workflows = [declared().build(backend) for backend in backends]
         async with workflows[0].running(), workflows[1].running():
             await asyncio.gather(*(workflows[n % 2].trigger(f"key {n}") for n in range(RUNS)))
             await asyncio.sleep(2)

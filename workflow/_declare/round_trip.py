@@ -18,11 +18,8 @@ def difference(before: Any, after: Any) -> str | None:
 
     Equal objects are the same. Classes without an `__eq__` of their own are compared field by field.
     """
-    try:
-        if before == after:
-            return None
-    except BaseException:  # noqa: BLE001, S110 - looked at field by field
-        pass
+    if _equal(before, after):
+        return None
     return _difference("", before, after)
 
 
